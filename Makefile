@@ -1,0 +1,46 @@
+# The front door; Meson does the work. `make help` lists the targets.
+SAN ?=
+CC ?= gcc
+BUILD ?= build$(if $(SAN),-$(SAN))
+PREFIX ?= /usr/local
+MESON_SAN = $(if $(SAN),-Db_sanitize=$(subst address,address$(,)undefined,$(SAN)) -Db_lundef=false)
+, := ,
+
+.PHONY: all configure
+all: configure
+	@ninja -C $(BUILD)
+
+# Source files are found by name: configure anew when that list has changed.
+configure:
+	@tools/deps build
+	@mkdir -p $(BUILD)
+	@for kind in lib proto test fuzz sim bench; do tools/sources $$kind; done > $(BUILD)/sources.new
+	@if [ ! -f $(BUILD)/build.ninja ]; then CC=$(CC) meson setup $(BUILD) $(MESON_SAN) $(MESON_ARGS) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; \
+	elif ! cmp -s $(BUILD)/sources.new $(BUILD)/sources.list; then meson setup --reconfigure $(BUILD) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; fi
+	@mv $(BUILD)/sources.new $(BUILD)/sources.list
+
+.PHONY: unit sim demo check bench fuzz format tidy install clean help
+unit: configure ## unit tests only
+	@tools/deps check
+	@ninja -C $(BUILD)
+	@meson test -C $(BUILD) --suite unit --no-rebuild --print-errorlogs
+
+sim: configure ## simulator: SEED=7 replays one, SEEDS=1..1000 runs many
+	@ninja -C $(BUILD) sim >/dev/null
+	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1..1000))
+
+demo: all ## the whole idea on real input: FILE=path for your own
+	@tools/demo $(BUILD)/quern $(FILE)
+
+format: ## rewrite the code as .clang-format says
+	@tools/deps tidy
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+install: all ## install under PREFIX (and DESTDIR)
+	@meson configure $(BUILD) -Dprefix=$(PREFIX) && meson install -C $(BUILD)
+
+clean: ## remove what was built
+	rm -rf build build-*
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12

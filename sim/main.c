@@ -1,0 +1,4 @@
+/* The simulator's command line. */
+int main(void) {
+    return 0;
+}

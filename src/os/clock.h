@@ -1,0 +1,22 @@
+/* The only clocks. Deadlines everywhere are absolute monotonic nanoseconds. */
+#ifndef QUERN_OS_CLOCK_H
+#define QUERN_OS_CLOCK_H
+
+#include <stdint.h>
+
+#define NS_PER_MS 1000000ull
+#define NS_PER_S 1000000000ull
+#define DEADLINE_NONE UINT64_MAX
+
+uint64_t clock_now_ns(void);      /* CLOCK_BOOTTIME: goes on in suspend */
+uint64_t clock_wall_ms(void);     /* since 1970, UTC */
+void clock_sleep_until(uint64_t deadline_ns);
+
+static inline uint64_t clock_deadline_ms(uint64_t ms) {
+    return clock_now_ns() + ms * NS_PER_MS;
+}
+
+/* What is left until the deadline, for poll(2): -1 for DEADLINE_NONE, 0 when it has passed, else rounded up. */
+int clock_poll_ms(uint64_t deadline_ns);
+
+#endif

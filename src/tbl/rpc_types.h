@@ -1,0 +1,27 @@
+/* Types of rpc frames: X(number, name). On the wire for good: append, never reuse. */
+X(1, HELLO)
+X(2, ERROR)
+X(3, PING)
+/* meta: bodies are pb Command, Query, Reply behind a struct meta_request */
+X(16, PAXOS)
+X(17, META_SUBMIT)
+X(18, META_QUERY)
+X(19, META_REPLY)
+X(20, META_STATUS)
+/* store */
+X(32, CHUNK_WRITE)
+X(33, CHUNK_DATA)
+X(34, CHUNK_END)
+X(35, CHUNK_DONE)
+X(36, CHUNK_READ)
+X(37, CHUNK_DELETE)
+X(38, CHUNK_DIGESTS)
+X(39, CHUNK_LIST)
+X(40, STORE_STATUS)
+/* sched */
+X(64, TASK_POLL)
+X(65, TASK_GRANT)
+X(66, TASK_COMMIT)
+X(67, TASK_COMMITTED)
+X(68, TASK_RENEW)
+X(69, TASK_RENEWED)
