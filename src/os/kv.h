@@ -1,6 +1,7 @@
 /* The state store: an ordered map of bytes, kept by RocksDB with its write-ahead log off or on (the only user of that
  * library). Any thread; snapshots and iterators belong to one thread. Keys sort bytewise.
  *
+ * A batch must not be written to while the current key of an iterator over it is looked at: copy the key first.
  * Any error of a write or flush other than ERR_NOSPACE at open is final: the caller stops (PAXOS.md 2.3 i). */
 #ifndef QUERN_OS_KV_H
 #define QUERN_OS_KV_H

@@ -1,0 +1,255 @@
+/* The state store over RocksDB's C interface: one column family, small buffers, two background threads. */
+#include "os/kv.h"
+
+#include <rocksdb/c.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+#define BUFFER_BYTES_DEFAULT ((uint64_t)16 << 20)
+#define OPEN_FILES_MAX 512
+#define LOG_FILE_BYTES_MAX ((size_t)1 << 20) /* RocksDB's own log of its doings */
+#define BLOOM_BITS_PER_KEY 10
+
+struct kv {
+    rocksdb_t *db;
+    rocksdb_readoptions_t *read;
+    rocksdb_writeoptions_t *write;
+    rocksdb_flushoptions_t *flush;
+};
+
+struct kv_batch {
+    struct kv *kv;
+    rocksdb_writebatch_wi_t *writes;
+};
+
+struct kv_snapshot {
+    const rocksdb_snapshot_t *snapshot;
+    rocksdb_readoptions_t *read;
+};
+
+struct kv_iter {
+    rocksdb_iterator_t *iter;
+};
+
+/* Takes the message RocksDB allocated. */
+static int error_take(char *message, const char *doing, struct err *err) {
+    int code = ERR_IO;
+    if (strstr(message, "No space left") != NULL)
+        code = ERR_NOSPACE;
+    else if (strncmp(message, "Corruption", strlen("Corruption")) == 0)
+        code = ERR_CORRUPT;
+    err_set(err, code, "%s: %s", doing, message);
+    rocksdb_free(message);
+    return code;
+}
+
+static void *allocated(void *memory) {
+    if (memory == NULL)
+        panic("out of memory in the state store");
+    return memory;
+}
+
+static rocksdb_options_t *options_new(const struct kv_options *wanted) {
+    uint64_t buffer = wanted->write_buffer_bytes > 0 ? wanted->write_buffer_bytes : BUFFER_BYTES_DEFAULT;
+    uint64_t cache = wanted->block_cache_bytes > 0 ? wanted->block_cache_bytes : BUFFER_BYTES_DEFAULT;
+    rocksdb_options_t *options = rocksdb_options_create();
+    rocksdb_options_set_create_if_missing(options, 1);
+    rocksdb_options_set_write_buffer_size(options, buffer);
+    rocksdb_options_set_compression(options, rocksdb_no_compression);
+    rocksdb_options_set_max_background_jobs(options, 2);
+    rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
+    rocksdb_options_set_max_file_opening_threads(options, 1);
+    rocksdb_options_set_info_log_level(options, 2 /* warnings */);
+    rocksdb_options_set_max_log_file_size(options, LOG_FILE_BYTES_MAX);
+    rocksdb_options_set_keep_log_file_num(options, 2);
+    rocksdb_options_set_stats_dump_period_sec(options, 0);
+    rocksdb_options_set_stats_persist_period_sec(options, 0);
+
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+    rocksdb_cache_t *blocks = rocksdb_cache_create_lru(cache);
+    rocksdb_block_based_options_set_block_cache(table, blocks);
+    rocksdb_block_based_options_set_filter_policy(
+        table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS_PER_KEY));
+    rocksdb_options_set_block_based_table_factory(options, table);
+    rocksdb_cache_destroy(blocks); /* the table factory holds its own references */
+    rocksdb_block_based_options_destroy(table);
+    return options;
+}
+
+int kv_open(const char *path, const struct kv_options *wanted, struct kv **ret_kv, struct err *err) {
+    rocksdb_options_t *options = options_new(wanted);
+    char *message = NULL;
+    rocksdb_t *db = rocksdb_open(options, path, &message);
+    rocksdb_options_destroy(options);
+    if (message != NULL)
+        return error_take(message, "opening the state store", err);
+
+    struct kv *kv = allocated(calloc(1, sizeof *kv));
+    kv->db = db;
+    kv->read = rocksdb_readoptions_create();
+    kv->write = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(kv->write, !wanted->wal);
+    rocksdb_writeoptions_set_sync(kv->write, wanted->wal);
+    kv->flush = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(kv->flush, 1);
+    *ret_kv = kv;
+    return 0;
+}
+
+struct kv *kv_close(struct kv *kv) {
+    if (kv == NULL)
+        return NULL;
+    rocksdb_close(kv->db);
+    rocksdb_readoptions_destroy(kv->read);
+    rocksdb_writeoptions_destroy(kv->write);
+    rocksdb_flushoptions_destroy(kv->flush);
+    free(kv);
+    return NULL;
+}
+
+static int appended(struct buf *buf, const char *value, size_t size, struct err *err) {
+    buf_append(buf, value, size);
+    return buf->failed ? err_set(err, ERR_NOMEM, "a value of %zu bytes", size) : 0;
+}
+
+int kv_get(struct kv *kv, const struct kv_snapshot *snapshot, struct span key, struct buf *ret_value,
+           struct err *err) {
+    char *message = NULL;
+    const rocksdb_readoptions_t *read = snapshot != NULL ? snapshot->read : kv->read;
+    rocksdb_pinnableslice_t *slice = rocksdb_get_pinned(kv->db, read, key.data, key.size, &message);
+    if (message != NULL)
+        return error_take(message, "reading the state store", err);
+    if (slice == NULL)
+        return err_set(err, ERR_NOT_FOUND, "no such key");
+    size_t size;
+    const char *value = rocksdb_pinnableslice_value(slice, &size);
+    int r = appended(ret_value, value, size, err);
+    rocksdb_pinnableslice_destroy(slice);
+    return r;
+}
+
+struct kv_batch *kv_batch_new(struct kv *kv) {
+    struct kv_batch *batch = allocated(malloc(sizeof *batch));
+    batch->kv = kv;
+    batch->writes = rocksdb_writebatch_wi_create(0, 1 /* a key's later write replaces the earlier */);
+    return batch;
+}
+
+struct kv_batch *kv_batch_free(struct kv_batch *batch) {
+    if (batch == NULL)
+        return NULL;
+    rocksdb_writebatch_wi_destroy(batch->writes);
+    free(batch);
+    return NULL;
+}
+
+void kv_batch_put(struct kv_batch *batch, struct span key, struct span value) {
+    rocksdb_writebatch_wi_put(batch->writes, key.data, key.size, value.data, value.size);
+}
+
+void kv_batch_delete(struct kv_batch *batch, struct span key) {
+    rocksdb_writebatch_wi_delete(batch->writes, key.data, key.size);
+}
+
+int kv_batch_get(struct kv_batch *batch, struct span key, struct buf *ret_value, struct err *err) {
+    char *message = NULL;
+    size_t size;
+    char *value = rocksdb_writebatch_wi_get_from_batch_and_db(
+        batch->writes, batch->kv->db, batch->kv->read, key.data, key.size, &size, &message);
+    if (message != NULL)
+        return error_take(message, "reading the state store", err);
+    if (value == NULL)
+        return err_set(err, ERR_NOT_FOUND, "no such key");
+    int r = appended(ret_value, value, size, err);
+    rocksdb_free(value);
+    return r;
+}
+
+uint64_t kv_batch_count(const struct kv_batch *batch) {
+    return (uint64_t)rocksdb_writebatch_wi_count(batch->writes);
+}
+
+int kv_write(struct kv *kv, struct kv_batch *batch, struct err *err) {
+    char *message = NULL;
+    rocksdb_write_writebatch_wi(kv->db, kv->write, batch->writes, &message);
+    rocksdb_writebatch_wi_clear(batch->writes);
+    return message != NULL ? error_take(message, "writing the state store", err) : 0;
+}
+
+struct kv_snapshot *kv_snapshot_new(struct kv *kv) {
+    struct kv_snapshot *snapshot = allocated(malloc(sizeof *snapshot));
+    snapshot->snapshot = rocksdb_create_snapshot(kv->db);
+    snapshot->read = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_snapshot(snapshot->read, snapshot->snapshot);
+    return snapshot;
+}
+
+struct kv_snapshot *kv_snapshot_free(struct kv *kv, struct kv_snapshot *snapshot) {
+    if (snapshot == NULL)
+        return NULL;
+    rocksdb_readoptions_destroy(snapshot->read);
+    rocksdb_release_snapshot(kv->db, snapshot->snapshot);
+    free(snapshot);
+    return NULL;
+}
+
+static struct kv_iter *iter_wrap(rocksdb_iterator_t *rocks) {
+    struct kv_iter *iter = allocated(malloc(sizeof *iter));
+    iter->iter = rocks;
+    return iter;
+}
+
+struct kv_iter *kv_iter_new(struct kv *kv, const struct kv_snapshot *snapshot) {
+    return iter_wrap(rocksdb_create_iterator(kv->db, snapshot != NULL ? snapshot->read : kv->read));
+}
+
+struct kv_iter *kv_batch_iter(struct kv_batch *batch) {
+    rocksdb_iterator_t *store = rocksdb_create_iterator(batch->kv->db, batch->kv->read);
+    return iter_wrap(rocksdb_writebatch_wi_create_iterator_with_base(batch->writes, store));
+}
+
+struct kv_iter *kv_iter_free(struct kv_iter *iter) {
+    if (iter == NULL)
+        return NULL;
+    rocksdb_iter_destroy(iter->iter);
+    free(iter);
+    return NULL;
+}
+
+void kv_iter_seek(struct kv_iter *iter, struct span key) {
+    rocksdb_iter_seek(iter->iter, key.data, key.size);
+}
+
+bool kv_iter_valid(const struct kv_iter *iter) {
+    return rocksdb_iter_valid(iter->iter);
+}
+
+void kv_iter_next(struct kv_iter *iter) {
+    rocksdb_iter_next(iter->iter);
+}
+
+struct span kv_iter_key(const struct kv_iter *iter) {
+    struct span key;
+    key.data = rocksdb_iter_key(iter->iter, &key.size);
+    return key;
+}
+
+struct span kv_iter_value(const struct kv_iter *iter) {
+    struct span value;
+    value.data = rocksdb_iter_value(iter->iter, &value.size);
+    return value;
+}
+
+int kv_iter_error(const struct kv_iter *iter, struct err *err) {
+    char *message = NULL;
+    rocksdb_iter_get_error(iter->iter, &message);
+    return message != NULL ? error_take(message, "reading the state store", err) : 0;
+}
+
+int kv_flush(struct kv *kv, struct err *err) {
+    char *message = NULL;
+    rocksdb_flush(kv->db, kv->flush, &message);
+    return message != NULL ? error_take(message, "flushing the state store", err) : 0;
+}

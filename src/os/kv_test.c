@@ -1,0 +1,144 @@
+/* The state store: batches, reading through them, snapshots, iteration, and what a crash leaves. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "os/kv.h"
+#include "test/lib/temp_dir.h"
+
+static char dir[TEMP_DIR_SIZE];
+
+static int setup(void **state) {
+    assert_int_equal(temp_dir_make(dir), 0);
+    struct kv *kv;
+    assert_int_equal(kv_open(dir, &(struct kv_options){0}, &kv, NULL), 0);
+    *state = kv;
+    return 0;
+}
+
+static int teardown(void **state) {
+    kv_close(*state);
+    return temp_dir_remove(dir);
+}
+
+static void put(struct kv *kv, const char *key, const char *value) {
+    struct kv_batch *batch = kv_batch_new(kv);
+    kv_batch_put(batch, span_of(key), span_of(value));
+    assert_int_equal(kv_write(kv, batch, NULL), 0);
+    assert_int_equal(kv_batch_count(batch), 0);
+    kv_batch_free(batch);
+}
+
+static void assert_value(struct kv *kv, const struct kv_snapshot *snapshot, const char *key,
+                         const char *wanted) {
+    struct buf value = BUF_INIT;
+    int r = kv_get(kv, snapshot, span_of(key), &value, NULL);
+    if (wanted == NULL) {
+        assert_int_equal(r, ERR_NOT_FOUND);
+        assert_int_equal(value.size, 0);
+    } else {
+        assert_int_equal(r, 0);
+        assert_true(span_is(buf_span(&value), wanted));
+    }
+    buf_fini(&value);
+}
+
+static void test_batch_reads_its_own_writes(void **state) {
+    struct kv *kv = *state;
+    put(kv, "a", "1");
+    put(kv, "b", "2");
+    struct kv_batch *batch = kv_batch_new(kv);
+    kv_batch_put(batch, span_of("b"), span_of("22"));
+    kv_batch_put(batch, span_of("c"), span_of("3"));
+    kv_batch_delete(batch, span_of("a"));
+    struct buf value = BUF_INIT;
+    assert_int_equal(kv_batch_get(batch, span_of("a"), &value, NULL), ERR_NOT_FOUND);
+    assert_int_equal(kv_batch_get(batch, span_of("b"), &value, NULL), 0);
+    assert_true(span_is(buf_span(&value), "22"));
+    buf_fini(&value);
+    assert_value(kv, NULL, "b", "2");
+
+    struct kv_iter *iter = kv_batch_iter(batch);
+    kv_iter_seek(iter, span_of(""));
+    assert_true(kv_iter_valid(iter) && span_is(kv_iter_key(iter), "b"));
+    assert_true(span_is(kv_iter_value(iter), "22"));
+    kv_iter_next(iter);
+    assert_true(kv_iter_valid(iter) && span_is(kv_iter_key(iter), "c"));
+    kv_iter_next(iter);
+    assert_false(kv_iter_valid(iter));
+    assert_int_equal(kv_iter_error(iter, NULL), 0);
+    kv_iter_free(iter);
+
+    assert_int_equal(kv_write(kv, batch, NULL), 0);
+    kv_batch_free(batch);
+    assert_value(kv, NULL, "a", NULL);
+    assert_value(kv, NULL, "b", "22");
+}
+
+static void test_snapshot_stands_still(void **state) {
+    struct kv *kv = *state;
+    put(kv, "k", "old");
+    struct kv_snapshot *snapshot = kv_snapshot_new(kv);
+    put(kv, "k", "new");
+    put(kv, "l", "x");
+    assert_value(kv, snapshot, "k", "old");
+    assert_value(kv, snapshot, "l", NULL);
+    assert_value(kv, NULL, "k", "new");
+    struct kv_iter *iter = kv_iter_new(kv, snapshot);
+    kv_iter_seek(iter, span_of("k"));
+    assert_true(span_is(kv_iter_value(iter), "old"));
+    kv_iter_next(iter);
+    assert_false(kv_iter_valid(iter));
+    kv_iter_free(iter);
+    kv_snapshot_free(kv, snapshot);
+}
+
+/* Writes, flushes, writes again; *state becomes a store opened from what lies on the disk at that moment. */
+static void write_and_crash(void **state, bool wal) {
+    kv_close(*state);
+    struct kv *kv;
+    assert_int_equal(kv_open(dir, &(struct kv_options){.wal = wal}, &kv, NULL), 0);
+    put(kv, "flushed", "1");
+    assert_int_equal(kv_flush(kv, NULL), 0);
+    put(kv, "later", "1");
+    char command[256];
+    snprintf(command, sizeof command, "mkdir %s/copy && cd %s && cp -p [A-Z0-9]* copy", dir, dir);
+    assert_int_equal(system(command), 0);
+    kv_close(kv);
+    snprintf(command, sizeof command, "%s/copy", dir);
+    assert_int_equal(kv_open(command, &(struct kv_options){.wal = wal}, &kv, NULL), 0);
+    *state = kv;
+}
+
+static void test_crash_keeps_what_was_flushed(void **state) {
+    write_and_crash(state, false);
+    assert_value(*state, NULL, "flushed", "1");
+    assert_value(*state, NULL, "later", NULL);
+}
+
+static void test_crash_with_wal_keeps_all(void **state) {
+    write_and_crash(state, true);
+    assert_value(*state, NULL, "flushed", "1");
+    assert_value(*state, NULL, "later", "1");
+}
+
+static void test_errors_have_a_story(void **state) {
+    struct err err = {0};
+    struct kv *untouched = *state;
+    assert_int_not_equal(kv_open("/proc/nowhere", &(struct kv_options){0}, &untouched, &err), 0);
+    assert_ptr_equal(untouched, *state);
+    assert_non_null(strstr(err.text, "opening the state store"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_crash_keeps_what_was_flushed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_crash_with_wal_keeps_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_batch_reads_its_own_writes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_snapshot_stands_still, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_errors_have_a_story, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
