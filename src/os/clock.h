@@ -2,6 +2,8 @@
 #ifndef QUERN_OS_CLOCK_H
 #define QUERN_OS_CLOCK_H
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define NS_PER_MS 1000000ull
@@ -18,5 +20,9 @@ static inline uint64_t clock_deadline_ms(uint64_t ms) {
 
 /* What is left until the deadline, for poll(2): -1 for DEADLINE_NONE, 0 when it has passed, else rounded up. */
 int clock_poll_ms(uint64_t deadline_ns);
+
+/* Condition variables that understand such deadlines. The wait returns false when the deadline has passed. */
+void clock_cond_init(pthread_cond_t *cond);
+bool clock_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns);
 
 #endif

@@ -1,0 +1,154 @@
+/* Files, clocks, sockets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/net.h"
+#include "os/random.h"
+
+static void test_clock(void **state) {
+    (void)state;
+    uint64_t start_ns = clock_now_ns();
+    clock_sleep_until(start_ns + 3 * NS_PER_MS);
+    assert_true(clock_now_ns() >= start_ns + 3 * NS_PER_MS);
+    assert_int_equal(clock_poll_ms(start_ns), 0);
+    assert_int_equal(clock_poll_ms(DEADLINE_NONE), -1);
+    int left = clock_poll_ms(clock_deadline_ms(1000));
+    assert_in_range(left, 900, 1000);
+    assert_true(clock_wall_ms() > 1700000000000ull);
+
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t cond;
+    clock_cond_init(&cond);
+    pthread_mutex_lock(&lock);
+    uint64_t until_ns = clock_deadline_ms(5);
+    while (clock_cond_wait(&cond, &lock, until_ns))
+        ;
+    assert_true(clock_now_ns() + NS_PER_MS >= until_ns);
+    pthread_mutex_unlock(&lock);
+    pthread_cond_destroy(&cond);
+}
+
+static void test_random(void **state) {
+    (void)state;
+    assert_false(id128_equal(random_id128(), random_id128()));
+}
+
+static void test_files(void **state) {
+    (void)state;
+    char dir[] = "/tmp/quern-os-XXXXXX", path[128], deep[128];
+    assert_non_null(mkdtemp(dir));
+    struct err err = {0};
+    snprintf(deep, sizeof deep, "%s/a/b/c", dir);
+    assert_int_equal(file_make_directories(deep, &err), 0);
+    assert_int_equal(file_make_directories(deep, &err), 0);
+    snprintf(path, sizeof path, "%s/a/b/c/file", dir);
+    _cleanup_(buf_finip) struct buf buf = BUF_INIT;
+    assert_int_equal(file_read_whole(path, 100, &buf, &err), ERR_NOT_FOUND);
+    assert_int_equal(file_replace(path, 0600, span_of("one"), &err), 0);
+    assert_int_equal(file_replace(path, 0600, span_of("hello"), &err), 0);
+    assert_int_equal(file_read_whole(path, 100, &buf, &err), 0);
+    assert_string_equal(buf.data, "hello");
+    assert_int_equal(file_read_whole(path, 4, &buf, &err), ERR_LIMIT);
+    assert_int_equal(file_make_directories(path, &err), ERR_IO);
+
+    _cleanup_(fd_closep) int fd = open(path, O_RDWR | O_CLOEXEC);
+    char data[8];
+    assert_int_equal(file_read_at(fd, data, 8, 0, &err), ERR_CORRUPT);
+    assert_int_equal(file_write_at(fd, "world", 5, 3, &err), 0);
+    assert_int_equal(file_datasync(fd, &err), 0);
+    assert_int_equal(file_read_at(fd, data, 8, 0, &err), 0);
+    assert_memory_equal(data, "helworld", 8);
+
+    int lock = -1, again = -1;
+    assert_int_equal(file_lock(path, &lock, &err), 0);
+    assert_int_equal(file_lock(path, &again, &err), ERR_EXISTS);
+    assert_int_equal(again, -1);
+    close(lock);
+    assert_int_equal(file_lock(path, &again, &err), 0);
+    close(again);
+
+    unlink(path);
+    for (char *slash = strrchr(path, '/'); strlen(path) >= strlen(dir); slash = strrchr(path, '/')) {
+        *slash = '\0';
+        if (strlen(path) >= strlen(dir))
+            assert_int_equal(rmdir(path), 0);
+    }
+}
+
+static void test_addresses(void **state) {
+    (void)state;
+    static const struct {
+        const char *address, *host;
+        int port; /* -1: refused */
+    } rows[] = {
+        {"127.0.0.1:9000", "127.0.0.1", 9000}, {"[::1]:80", "::1", 80}, {":9", "", 9}, {"host:65535", "host", 65535},
+        {"host", NULL, -1}, {"host:", NULL, -1}, {"host:65536", NULL, -1}, {"::1:80", NULL, -1}, {"host:+1", NULL, -1},
+        {"host:1x", NULL, -1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char host[NET_ADDRESS_SIZE] = "untouched";
+        uint16_t port = 7;
+        struct err err;
+        int rc = net_parse_address(rows[i].address, host, &port, &err);
+        assert_int_equal(rc, rows[i].port < 0 ? ERR_INVALID : 0);
+        assert_string_equal(host, rows[i].port < 0 ? "untouched" : rows[i].host);
+        assert_int_equal(port, rows[i].port < 0 ? 7 : rows[i].port);
+    }
+}
+
+static void test_sockets(void **state) {
+    (void)state;
+    struct err err = {0};
+    char address[NET_ADDRESS_SIZE];
+    _cleanup_(fd_closep) int listener = -1, client = -1, other = -1;
+    assert_int_equal(net_listen("127.0.0.1:0", &listener, address, &err), 0);
+    assert_int_equal(net_listen(address, &other, NULL, &err), ERR_EXISTS);
+    assert_non_null(strstr(err.text, "on 127.0.0.1 is in use"));
+    assert_int_equal(net_connect(address, clock_deadline_ms(1000), &client, &err), 0);
+    clock_sleep_until(clock_deadline_ms(2));
+    other = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    assert_true(other >= 0);
+
+    char data[16];
+    size_t size = 99;
+    assert_int_equal(net_read(other, data, sizeof data, clock_deadline_ms(5), &size, &err), ERR_TIMEOUT);
+    assert_int_equal(size, 99);
+    char he[] = "he", llo[] = "llo";
+    struct iovec iov[] = {{NULL, 0}, {he, 2}, {he, 0}, {llo, 3}};
+    assert_int_equal(net_write_all(client, iov, 4, clock_deadline_ms(1000), &err), 0);
+    assert_int_equal(net_read_all(other, data, 5, clock_deadline_ms(1000), &err), 0);
+    assert_memory_equal(data, "hello", 5);
+    close(client);
+    client = -1;
+    assert_int_equal(net_read(other, data, sizeof data, clock_deadline_ms(1000), &size, &err), 0);
+    assert_int_equal(size, 0);
+    assert_int_equal(net_read_all(other, data, 1, clock_deadline_ms(1000), &err), ERR_CLOSED);
+
+    close(listener);
+    listener = -1;
+    assert_int_equal(net_connect(address, clock_deadline_ms(1000), &client, &err), ERR_REFUSED);
+    assert_int_equal(client, -1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clock),     cmocka_unit_test(test_random),  cmocka_unit_test(test_files),
+        cmocka_unit_test(test_addresses), cmocka_unit_test(test_sockets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
