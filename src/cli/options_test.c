@@ -78,7 +78,6 @@ static void test_good_lines(void **state) {
     assert_null(operands.command);
     assert_int_equal(parse(&values, &operands, "a --"), OPTIONS_GO);
     assert_non_null(operands.command);
-    assert_int_equal(parse(&values, &operands, "--help"), CLI_OK);
 }
 
 static void test_refused_lines(void **state) {
