@@ -11,9 +11,9 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -33,6 +33,7 @@
 #endif
 #define THREAD_IDLE_MS 5000
 #define SWEEP_MS 500
+#define LINGER_STEP_MS 10
 #define EVENTS_MAX 64
 #define ACCEPTS_MAX 64 /* in one go, so that events get their turn */
 #define PEER_SIZE 64
@@ -61,7 +62,7 @@ struct server {
     struct list queue;
     struct list active;
     unsigned connections;
-    unsigned queued;
+    atomic_uint queued; /* also read without the lock */
     unsigned threads;
     unsigned threads_idle;
 };
@@ -375,4 +376,14 @@ struct server *server_stop(struct server *server) {
 
 bool server_is_stopping(const struct server *server) {
     return atomic_load(&server->stopping);
+}
+
+bool server_linger(struct server_conn *conn, unsigned ms) {
+    struct pollfd poll_fd = {.fd = conn->fd, .events = POLLIN};
+    for (unsigned waited = 0;; waited += LINGER_STEP_MS) {
+        bool last = waited >= ms || atomic_load(&conn->server->queued) > 0 || server_is_stopping(conn->server);
+        int ready = poll(&poll_fd, 1, last ? 0 : LINGER_STEP_MS);
+        if (ready != 0 || last)
+            return ready > 0;
+    }
 }

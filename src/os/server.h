@@ -7,6 +7,7 @@
 #ifndef QUERN_OS_SERVER_H
 #define QUERN_OS_SERVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -44,6 +45,10 @@ int server_start(int listen_fd, const struct server_protocol *protocol, const st
 struct server *server_stop(struct server *server);
 
 /* True once server_stop() was called: long-running serve() functions ask now and then. */
-_Bool server_is_stopping(const struct server *server);
+bool server_is_stopping(const struct server *server);
+
+/* For serve(): waits a little for the next request, which saves it the way through the waiter. True when something can be
+ * read (be it the end); false when nothing came or when other connections wait for a thread: then park. */
+bool server_linger(struct server_conn *conn, unsigned ms);
 
 #endif

@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/id.h"
+#include "base/span.h"
 
 #define RPC_BODY_MAX ((uint32_t)4 << 20)
 
@@ -67,7 +68,8 @@ struct rpc_client *rpc_client_free(struct rpc_client *client);
 /* A connection to the node, pooled or new; checks that the node at the other end is the one meant. */
 int rpc_open(struct rpc_client *client, uint32_t node_id, uint64_t deadline_ns, struct rpc_conn **ret_conn,
              struct err *err);
-/* Gives it back: reusable only when the exchange ended cleanly; else it is closed. NULL is fine. */
+/* Gives it back: reusable only when the exchange is over (an error that the other end sent may end it, too); else it is
+ * closed, as is one on which a send or receive failed, whatever is said here. NULL is fine. */
 void rpc_release(struct rpc_client *client, struct rpc_conn *conn, bool reusable);
 
 /* One request frame, one reply frame. A pooled connection that turns out to be dead before any byte of the reply is tried
