@@ -17,7 +17,7 @@ char *hex_encode(const void *data, size_t size, char *text) {
     return text;
 }
 
-static int hex_value(char c) {
+int hex_digit(char c) {
     if (c >= '0' && c <= '9')
         return c - '0';
     c |= 0x20;
@@ -28,11 +28,11 @@ bool hex_decode(struct span text, void *ret_data, size_t size) {
     if (text.size != 2 * size)
         return false;
     for (size_t i = 0; i < text.size; i++)
-        if (hex_value(text.data[i]) < 0)
+        if (hex_digit(text.data[i]) < 0)
             return false;
     uint8_t *bytes = ret_data;
     for (size_t i = 0; i < size; i++)
-        bytes[i] = (uint8_t)(hex_value(text.data[2 * i]) << 4 | hex_value(text.data[2 * i + 1]));
+        bytes[i] = (uint8_t)(hex_digit(text.data[2 * i]) << 4 | hex_digit(text.data[2 * i + 1]));
     return true;
 }
 

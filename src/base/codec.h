@@ -7,6 +7,8 @@
 
 #include "base/span.h"
 
+/* 0 to 15 for a digit of either case, -1 for anything else. */
+int hex_digit(char c);
 /* Writes 2 * size digits and a NUL; returns text. */
 char *hex_encode(const void *data, size_t size, char *text);
 /* text must hold exactly 2 * size hex digits of either case. */

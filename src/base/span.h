@@ -30,6 +30,29 @@ static inline bool span_starts_with(struct span a, struct span prefix) {
     return a.size >= prefix.size && (prefix.size == 0 || memcmp(a.data, prefix.data, prefix.size) == 0);
 }
 
+/* Cuts *rest at the first c: *ret_before is what lies before it, *rest what lies behind. Without a c
+ * it is false, *ret_before is everything and *rest empty. */
+static inline bool span_cut(struct span *rest, char c, struct span *ret_before) {
+    const char *at = rest->size > 0 ? (const char *)memchr(rest->data, c, rest->size) : NULL;
+    *ret_before = (struct span){rest->data, at != NULL ? (size_t)(at - rest->data) : rest->size};
+    size_t used = ret_before->size + (at != NULL);
+    *rest = (struct span){rest->data + used, rest->size - used};
+    return at != NULL;
+}
+
+static inline bool span_is_blank_(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Without the white space at both ends. */
+static inline struct span span_trim(struct span text) {
+    while (text.size > 0 && span_is_blank_(text.data[0]))
+        text = (struct span){text.data + 1, text.size - 1};
+    while (text.size > 0 && span_is_blank_(text.data[text.size - 1]))
+        text.size--;
+    return text;
+}
+
 /* Bytewise order, a shorter prefix first: the order of S3 keys. */
 static inline int span_compare(struct span a, struct span b) {
     size_t common = a.size < b.size ? a.size : b.size;

@@ -1,10 +1,10 @@
 /* HTTP/1.1 request heads and chunked bodies out of bytes (RFC 9112), strictly: what two servers
  * could read differently is refused, so that nobody can smuggle a request past a proxy.
  *
- * Refused before llhttp sees a byte: line ends other than CRLF, NUL and control bytes, folded
- * lines, space before a colon, names that are no tokens, no Host in 1.1, Host, Content-Length or
- * Transfer-Encoding twice or both of the latter, lengths that are no plain digits, transfer
- * encodings other than chunked, versions other than 1.0 and 1.1. */
+ * Refused: line ends other than CRLF, NUL and control bytes, folded lines, space before a colon,
+ * names that are no tokens, no Host in 1.1, Host, Content-Length or Transfer-Encoding twice or both
+ * of the latter, lengths that are no plain digits, transfer encodings other than chunked, versions
+ * other than 1.0 and 1.1. */
 #ifndef QUERN_WIRE_HTTP1_H
 #define QUERN_WIRE_HTTP1_H
 
