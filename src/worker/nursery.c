@@ -1,0 +1,235 @@
+/* One thread, little memory: forking a keeper from here is cheap whatever the node has grown to. */
+#include "worker/nursery.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "worker/keeper.h"
+#include "worker/landlock.h"
+#include "worker/launch.h"
+#include "worker/scratch.h"
+#include "worker/tree.h"
+
+#define TASK_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+struct ward { /* a keeper that lives */
+    pid_t pid;
+    char scratch[64]; /* L1 and L2: removed with it */
+};
+
+struct nursery {
+    int socket;
+    int child_signal; /* a pipe: a child has died */
+    char hidden[PATH_MAX];
+    struct filter *filters[2]; /* without and with unix sockets */
+    unsigned count;
+    struct ward wards[LAUNCH_SANDBOXES_MAX];
+};
+
+static int signal_pipe = -1;
+
+static void on_child(int number) {
+    (void)number;
+    int saved = errno;
+    if (write(signal_pipe, "", 1) < 0)
+        errno = saved; /* full: it will be read */
+    errno = saved;
+}
+
+static int watch_children(struct nursery *nursery, struct err *err) {
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
+        return err_errno(err, errno, "cannot make a pipe");
+    nursery->child_signal = fds[0];
+    signal_pipe = fds[1];
+    const struct sigaction action = {.sa_handler = on_child, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+    sigaction(SIGCHLD, &action, NULL);
+    return 0;
+}
+
+/* L1 and L2 have no private root: their scratch lies in the machine's /tmp, for the task user alone. */
+static int make_scratch(char scratch[64], struct err *err) {
+    snprintf(scratch, 64, "/tmp/quern-task-XXXXXX");
+    if (mkdtemp(scratch) == NULL || chown(scratch, jail_uid(), jail_gid()) != 0)
+        return err_errno(err, errno, "cannot make a scratch directory in /tmp");
+    return 0;
+}
+
+static void remove_scratch(struct ward *ward) {
+    if (ward->scratch[0] == '\0')
+        return;
+    _cleanup_(fd_closep) int fd = open(ward->scratch, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && scratch_clear(fd, NULL) == 0)
+        rmdir(ward->scratch);
+}
+
+/* In the new process: waits until its ids are mapped, then never returns. */
+static noreturn void become_keeper(struct nursery *nursery, int socket, const struct jail *jail) {
+    close(nursery->socket);
+    close(nursery->child_signal);
+    close(signal_pipe);
+    signal(SIGCHLD, SIG_DFL);
+    char go;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || read(socket, &go, 1) != 1)
+        _exit(1);
+    keeper_main(socket, jail);
+}
+
+/* Forks a keeper at our end of the pair; theirs is what main gets. */
+static int fork_keeper(struct nursery *nursery, const struct jail *jail, const int pair[2], pid_t *ret_pid,
+                       struct err *err) {
+    pid_t pid = (pid_t)syscall(SYS_clone, jail_clone_flags(jail->level, jail->net_namespace) | SIGCHLD, NULL, NULL, NULL, 0);
+    if (pid < 0)
+        return err_errno(err, errno, "cannot make namespaces");
+    if (pid == 0) {
+        close(pair[0]);
+        become_keeper(nursery, pair[1], jail);
+    }
+    int code = jail->level >= 3 ? jail_map_ids(pid, err) : 0;
+    if (code == 0 && write(pair[0], "", 1) != 1)
+        code = err_errno(err, errno, "cannot start a keeper");
+    if (code != 0)
+        kill(pid, SIGKILL);
+    *ret_pid = pid;
+    return code;
+}
+
+static int check_level(const struct nursery *nursery, int level, struct err *err) {
+    if (nursery->count == LAUNCH_SANDBOXES_MAX)
+        return err_set(err, ERR_LIMIT, "there are %d sandboxes already", LAUNCH_SANDBOXES_MAX);
+    if (level >= 2 && landlock_abi() == 0)
+        return err_set(err, ERR_NOT_IMPLEMENTED, "the kernel has no Landlock");
+    if (level == 1 && geteuid() != 0) /* nothing would keep tasks from the user's own files */
+        return err_set(err, ERR_NOT_IMPLEMENTED, "without Landlock quern must run as root");
+    if (level > 4 || level < 1)
+        return err_set(err, ERR_INVALID, "there is no sandbox level %d", level);
+    return 0;
+}
+
+static int open_sandbox(struct nursery *nursery, int level, int *ret_socket, struct err *err) {
+    int code = check_level(nursery, level, err);
+    struct ward *ward = &nursery->wards[nursery->count];
+    *ward = (struct ward){0};
+    if (code == 0 && level < 3)
+        code = make_scratch(ward->scratch, err);
+    int pair[2];
+    if (code == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        code = err_errno(err, errno, "cannot make a sandbox's socket");
+    if (code != 0)
+        return code;
+    struct jail jail = {.level = level, .net_namespace = level >= 4, .filter = nursery->filters[level >= 4],
+                        .hidden = nursery->hidden, .root = geteuid() == 0};
+    memcpy(jail.scratch, ward->scratch, sizeof jail.scratch);
+    code = fork_keeper(nursery, &jail, pair, &ward->pid, err);
+    close(pair[1]);
+    if (code == 0)
+        nursery->count++;
+    else
+        close(pair[0]);
+    if (code == 0)
+        *ret_socket = pair[0];
+    else
+        remove_scratch(ward);
+    return code;
+}
+
+static bool serve_one(struct nursery *nursery) {
+    struct launch_open request;
+    size_t size;
+    unsigned count = 0;
+    int fd = -1;
+    if (launch_receive(nursery->socket, &request, sizeof request, &size, &fd, &count, NULL) != 0 || size == 0)
+        return false;
+    struct err err = {0};
+    struct launch_opened opened = {0};
+    opened.code = size == sizeof request && request.kind == LAUNCH_OPEN
+                      ? open_sandbox(nursery, (int)request.level, &fd, &err)
+                      : err_set(&err, ERR_PROTOCOL, "a message that the launcher does not know");
+    memcpy(opened.text, err.text, sizeof opened.text);
+    int code = launch_send(nursery->socket, &opened, sizeof opened, &fd, opened.code == 0, NULL);
+    fd_closep(&fd);
+    return code == 0;
+}
+
+/* Reaps keepers; what a task of one has left to us at L1 or L2 dies too. */
+static void bury_dead(struct nursery *nursery) {
+    char bytes[64];
+    while (read(nursery->child_signal, bytes, sizeof bytes) > 0)
+        continue;
+    pid_t spare[LAUNCH_SANDBOXES_MAX];
+    unsigned kept = 0;
+    bool died[LAUNCH_SANDBOXES_MAX];
+    for (unsigned i = 0; i < nursery->count; i++) {
+        died[i] = waitpid(nursery->wards[i].pid, NULL, WNOHANG) != 0;
+        if (!died[i])
+            spare[kept++] = nursery->wards[i].pid;
+    }
+    struct rusage usage = {0};
+    tree_kill(false, spare, kept, &usage);
+    kept = 0;
+    for (unsigned i = 0; i < nursery->count; i++)
+        if (died[i])
+            remove_scratch(&nursery->wards[i]);
+        else
+            nursery->wards[kept++] = nursery->wards[i];
+    nursery->count = kept;
+}
+
+static int nursery_init(struct nursery *nursery, const char *dir, struct err *err) {
+    setsid(); /* a terminal's Ctrl-C is for main */
+    prctl(PR_SET_NAME, "quern-launcher");
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    if (setenv("PATH", TASK_PATH, 1) != 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
+        return err_errno(err, errno, "cannot set up the launcher");
+    if (realpath(dir, nursery->hidden) == NULL)
+        return err_errno(err, errno, "%s", dir);
+    int code = watch_children(nursery, err);
+    for (int i = 0; i < 2 && code == 0; i++)
+        code = filter_new(i == 1, &nursery->filters[i], err);
+    return code;
+}
+
+/* Main has gone: so do the keepers, and what they keep. */
+static noreturn void end(struct nursery *nursery) {
+    for (unsigned i = 0; i < nursery->count; i++)
+        kill(nursery->wards[i].pid, SIGKILL);
+    struct rusage usage = {0};
+    tree_kill(false, NULL, 0, &usage);
+    for (unsigned i = 0; i < nursery->count; i++)
+        remove_scratch(&nursery->wards[i]);
+    _exit(0);
+}
+
+noreturn void nursery_main(int socket, const char *dir) {
+    static struct nursery nursery; /* large, and this process has one */
+    nursery.socket = socket;
+    struct err err = {0};
+    if (nursery_init(&nursery, dir, &err) != 0) {
+        fprintf(stderr, "quern: launcher: %s\n", err.text);
+        _exit(1);
+    }
+    struct pollfd polls[] = {{socket, POLLIN, 0}, {nursery.child_signal, POLLIN, 0}};
+    for (;;) {
+        if (poll(polls, 2, -1) < 0 && errno != EINTR)
+            end(&nursery);
+        if (polls[1].revents != 0)
+            bury_dead(&nursery);
+        if (polls[0].revents != 0 && !serve_one(&nursery))
+            end(&nursery);
+    }
+}

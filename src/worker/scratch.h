@@ -1,0 +1,11 @@
+/* A task's scratch directory, emptied when the task has ended. */
+#ifndef QUERN_WORKER_SCRATCH_H
+#define QUERN_WORKER_SCRATCH_H
+
+#include "base/err.h"
+
+/* Removes all that is in the directory, however deep and whatever its modes, with bounded memory. Nothing may be writing in
+ * it. The descriptor stays open. */
+int scratch_clear(int dir_fd, struct err *err);
+
+#endif
