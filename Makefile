@@ -36,6 +36,12 @@ format: ## rewrite the code as .clang-format says
 	@tools/deps tidy
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
+tidy: configure ## layer rule, lengths, banned calls, cppcheck, the manual's markup
+	@tools/deps tidy
+	@tools/tidy
+	@cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,portability --suppress=missingInclude \
+	  --std=c11 -D_GNU_SOURCE -Isrc -I$(BUILD) src sim
+
 install: all ## install under PREFIX (and DESTDIR)
 	@meson configure $(BUILD) -Dprefix=$(PREFIX) && meson install -C $(BUILD)
 
