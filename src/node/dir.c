@@ -1,0 +1,103 @@
+/* Opening a node's data directory. */
+#include "node/dir.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "os/file.h"
+
+#define LISTEN_DEFAULT "127.0.0.1:9000"
+#define PEER_DEFAULT "127.0.0.1:9100"
+
+const char *node_dir_path(const struct node_dir *dir, const char *name, char *path) {
+    snprintf(path, PATH_MAX, "%s/%s", dir->path, name);
+    return path;
+}
+
+static bool set_text(char *to, size_t size, const char *value, const char *otherwise) {
+    if (value == NULL && to[0] != '\0')
+        return false; /* what the directory says */
+    char before[256];
+    snprintf(before, sizeof before, "%s", to);
+    snprintf(to, size, "%s", value != NULL ? value : otherwise);
+    return strcmp(before, to) != 0;
+}
+
+/* What was said on the command line, else what the node had, else the default. True when something changed. */
+static bool apply_options(const struct node_options *options, struct place_node *node) {
+    bool changed = set_text(node->http_address, sizeof node->http_address, options->listen_address,
+                            LISTEN_DEFAULT);
+    changed |= set_text(node->peer_address, sizeof node->peer_address, options->peer_address, PEER_DEFAULT);
+    changed |= set_text(node->name, sizeof node->name, options->name, "node1");
+    changed |= set_text(node->zone, sizeof node->zone, options->zone, "");
+    return changed;
+}
+
+static int read_or_make_identity(const struct node_options *options, struct node_dir *dir, struct err *err) {
+    char path[PATH_MAX];
+    node_dir_path(dir, "identity.json", path);
+    int status = identity_read(path, &dir->identity, err);
+    if (status == 0 && !apply_options(options, identity_self(&dir->identity)))
+        return 0;
+    if (status == ERR_NOT_FOUND) {
+        struct place_node node = {0};
+        apply_options(options, &node);
+        dir->identity.node_id = 1;
+        status = identity_form_cluster(&node, 1, 0, &dir->identity.map, err);
+    }
+    return status != 0 ? status : identity_write(path, &dir->identity, err);
+}
+
+static int count_boot(struct node_dir *dir, struct err *err) {
+    char path[PATH_MAX];
+    _cleanup_(buf_finip) struct buf text = BUF_INIT;
+    int status = file_read_whole(node_dir_path(dir, "boot", path), 32, &text, err);
+    if (status != 0 && status != ERR_NOT_FOUND)
+        return status;
+    unsigned long boot = 0;
+    if (status == 0) {
+        char *end;
+        boot = strtoul(text.data, &end, 10);
+        if (*end != '\n' || boot == 0 || boot >= UINT32_MAX)
+            return err_set(err, ERR_CORRUPT, "%s is damaged", path);
+    }
+    dir->boot = (uint32_t)boot + 1;
+    buf_clear(&text);
+    buf_printf(&text, "%u\n", dir->boot);
+    return file_replace(path, 0600, buf_span(&text), err);
+}
+
+static int read_or_make_credentials(struct node_dir *dir, struct err *err) {
+    char path[PATH_MAX];
+    int status = credentials_read(node_dir_path(dir, "credentials", path), &dir->credentials, err);
+    if (status != ERR_NOT_FOUND)
+        return status;
+    status = credentials_make(&dir->credentials, err);
+    return status != 0 ? status : credentials_write(path, &dir->credentials, err);
+}
+
+int node_dir_open(const struct node_options *options, struct node_dir *dir, struct err *err) {
+    char path[PATH_MAX];
+    if ((size_t)snprintf(dir->path, sizeof dir->path, "%s", options->dir) >= sizeof dir->path)
+        return err_set(err, ERR_INVALID, "the path of the data directory is too long");
+    int status = file_make_directories(dir->path, err);
+    if (status != 0)
+        return status;
+    status = file_lock(node_dir_path(dir, "lock", path), &dir->lock_fd, err);
+    if (status == ERR_EXISTS)
+        return err_set(err, status, "%s is in use by another quern", dir->path);
+    if (status == 0)
+        status = read_or_make_identity(options, dir, err);
+    if (status == 0)
+        status = count_boot(dir, err);
+    return status != 0 ? status : read_or_make_credentials(dir, err);
+}
+
+void node_dir_fini(struct node_dir *dir) {
+    identity_fini(&dir->identity);
+    fd_closep(&dir->lock_fd);
+    dir->lock_fd = -1;
+}
