@@ -16,10 +16,6 @@
 #define REPLICAS_MAX 3u
 #define VOTERS 3u
 
-static void json_decrefp(json_t **json) {
-    json_decref(*json);
-}
-
 void identity_fini(struct identity *identity) {
     if (identity->map != NULL)
         identity->map = place_map_unref(identity->map);

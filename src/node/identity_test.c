@@ -1,0 +1,97 @@
+/* Identity files: what is written is read back; damaged and newer ones are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "node/dir.h"
+#include "os/file.h"
+
+static char dir[64], path[128];
+
+static int set_up(void **state) {
+    snprintf(dir, sizeof dir, "/tmp/quern-identity-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/identity.json", dir);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    return system(command);
+}
+
+static void test_round_trip(void **state) {
+    struct place_node nodes[4] = {{.name = "a", .zone = "z", .peer_address = "h:1", .http_address = "h:2"},
+                                  {.name = "b"}, {.name = "c"}, {.name = "d"}};
+    struct identity written = {.node_id = 2}, read = {0};
+    assert_int_equal(identity_form_cluster(nodes, 4, 0, &written.map, NULL), 0);
+    assert_int_equal(written.map->voter_count, 3);
+    assert_int_equal(written.map->replicas, 3);
+    assert_int_equal(identity_write(path, &written, NULL), 0);
+    assert_int_equal(identity_read(path, &read, NULL), 0);
+    assert_int_equal(read.node_id, 2);
+    assert_string_equal(identity_self(&read)->name, "b");
+    assert_string_equal(read.map->nodes[0].peer_address, "h:1");
+    assert_true(id128_equal(read.map->cluster_id, written.map->cluster_id));
+    assert_memory_equal(read.map->owners, written.map->owners, place_slice_count(read.map) * 3 * sizeof(uint16_t));
+    identity_fini(&read);
+    identity_fini(&written);
+}
+
+static void refuse(const char *text, int code) {
+    struct identity identity = {.node_id = 99};
+    assert_int_equal(file_replace(path, 0600, span_of(text), NULL), 0);
+    assert_int_equal(identity_read(path, &identity, NULL), code);
+    assert_int_equal(identity.node_id, 99);
+}
+
+static void test_refused(void **state) {
+    struct identity identity;
+    unlink(path);
+    assert_int_equal(identity_read(path, &identity, NULL), ERR_NOT_FOUND);
+    refuse("", ERR_CORRUPT);
+    refuse("{", ERR_CORRUPT);
+    refuse("[]", ERR_CORRUPT);
+    refuse("{\"format\": 2}", ERR_VERSION);
+    refuse("{\"format\": 1}", ERR_CORRUPT);
+    refuse("{\"format\": 1, \"cluster\": \"00\", \"node\": 1, \"shards\": 8, \"replicas\": 3, \"slice_bits\": 12,"
+           "\"voters\": [1], \"members\": [{}]}", ERR_CORRUPT);
+}
+
+static void test_directory(void **state) {
+    struct node_options options = {.dir = dir, .listen_address = "127.0.0.1:1"};
+    struct node_dir first = NODE_DIR_INIT, second = NODE_DIR_INIT;
+    struct err err = {0};
+    unlink(path);
+    assert_int_equal(node_dir_open(&options, &first, &err), 0);
+    assert_int_equal(first.boot, 1);
+    assert_string_equal(identity_self(&first.identity)->http_address, "127.0.0.1:1");
+    assert_string_equal(identity_self(&first.identity)->peer_address, "127.0.0.1:9100");
+    assert_int_equal(node_dir_open(&options, &second, &err), ERR_EXISTS);
+    assert_non_null(strstr(err.text, "in use"));
+    node_dir_fini(&second);
+    node_dir_fini(&first);
+    options.listen_address = NULL; /* as before */
+    second = NODE_DIR_INIT;
+    assert_int_equal(node_dir_open(&options, &second, &err), 0);
+    assert_int_equal(second.boot, 2);
+    assert_string_equal(identity_self(&second.identity)->http_address, "127.0.0.1:1");
+    assert_string_equal(second.credentials.secret_key, first.credentials.secret_key);
+    node_dir_fini(&second);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_directory),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
