@@ -1,0 +1,313 @@
+/* The log: what was durable comes back, a torn tail is discarded at every sector, corruption is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/crc.h"
+#include "base/rng.h"
+#include "test/lib/temp_dir.h"
+#include "wal/segment.h"
+#include "wal/wal.h"
+
+#define RECORDS_MAX 8192
+
+struct fixture {
+    char dir[TEMP_DIR_SIZE];
+    struct wal *wal;
+    pthread_mutex_t mutex;
+    pthread_cond_t moved;
+    uint64_t durable_lsn;
+    uint32_t replayed[RECORDS_MAX + 1]; /* by lsn: the record's checksum */
+    uint64_t replayed_count;
+    uint64_t torn_bytes;
+};
+
+static struct fixture fixture;
+
+static int on_replay(void *context, uint64_t lsn, struct span record, struct err *err) {
+    (void)err;
+    struct fixture *f = context;
+    assert_int_equal(lsn, f->replayed_count + 1);
+    assert_in_range(lsn, 1, RECORDS_MAX);
+    f->replayed[++f->replayed_count] = crc32c_update(0, record.data, record.size);
+    return 0;
+}
+
+static void on_durable(void *context, uint64_t lsn) {
+    struct fixture *f = context;
+    pthread_mutex_lock(&f->mutex);
+    f->durable_lsn = lsn;
+    pthread_cond_signal(&f->moved);
+    pthread_mutex_unlock(&f->mutex);
+}
+
+static int try_open(struct fixture *f, struct err *err) {
+    f->replayed_count = f->durable_lsn = 0;
+    struct wal_options options = {.dir = f->dir,
+                                  .segment_bytes = (uint64_t)8 << 20,
+                                  .replay = on_replay,
+                                  .durable = on_durable,
+                                  .context = f};
+    return wal_open(&options, &f->wal, &f->torn_bytes, err);
+}
+
+static void open_log(struct fixture *f) {
+    struct err err = {0};
+    if (try_open(f, &err) != 0)
+        fail_msg("%s", err.text);
+}
+
+static void close_log(struct fixture *f) {
+    f->wal = wal_close(f->wal);
+}
+
+static int setup(void **state) {
+    *state = &fixture;
+    fixture = (struct fixture){.mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
+    return temp_dir_make(fixture.dir);
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    close_log(f);
+    return temp_dir_remove(f->dir);
+}
+
+/* Record number n: its size and bytes follow from n. */
+static char record_data[100000];
+static struct span record_of(uint64_t n, size_t size_max) {
+    struct rng rng;
+    rng_init(&rng, n);
+    size_t size = rng_below(&rng, size_max + 1);
+    for (size_t i = 0; i < size; i += 8) {
+        uint64_t draw = rng_next(&rng);
+        memcpy(record_data + i, &draw, size - i < 8 ? size - i : 8);
+    }
+    return (struct span){record_data, size};
+}
+
+static uint32_t crc_of(uint64_t n, size_t size_max) {
+    struct span record = record_of(n, size_max);
+    return crc32c_update(0, record.data, record.size);
+}
+
+static uint64_t append(struct fixture *f, struct span record) {
+    size_t half = record.size / 2;
+    struct iovec parts[] = {{(char *)(uintptr_t)record.data, half},
+                            {(char *)(uintptr_t)record.data + half, record.size - half}};
+    return wal_append(f->wal, parts, 2);
+}
+
+static void wait_durable(struct fixture *f, uint64_t lsn) {
+    pthread_mutex_lock(&f->mutex);
+    while (f->durable_lsn < lsn)
+        pthread_cond_wait(&f->moved, &f->mutex);
+    pthread_mutex_unlock(&f->mutex);
+}
+
+static void append_many(struct fixture *f, uint64_t first, uint64_t count, size_t size_max) {
+    uint64_t lsn = 0;
+    for (uint64_t n = first; n < first + count; n++) {
+        lsn = append(f, record_of(n, size_max));
+        if (n % 7 == 0)
+            wait_durable(f, lsn);
+    }
+    wait_durable(f, lsn);
+}
+
+static void assert_replayed(struct fixture *f, uint64_t first, uint64_t count, size_t size_max) {
+    assert_int_equal(f->replayed_count, count);
+    for (uint64_t i = 0; i < count; i++)
+        assert_int_equal(f->replayed[i + 1], crc_of(first + i, size_max));
+}
+
+static void test_round_trip(void **state) {
+    struct fixture *f = *state;
+    open_log(f);
+    assert_int_equal(f->replayed_count, 0);
+    append_many(f, 0, 1000, 20000); /* over several segments */
+    close_log(f);
+    open_log(f);
+    assert_int_equal(f->torn_bytes, 0);
+    assert_replayed(f, 0, 1000, 20000);
+    append_many(f, 1000, 10, 20000);
+    close_log(f);
+    open_log(f);
+    assert_replayed(f, 0, 1010, 20000);
+}
+
+static void test_records_are_read_back(void **state) {
+    struct fixture *f = *state;
+    open_log(f);
+    append_many(f, 0, 1500, 20000);
+    struct wal_reader reader = {0};
+    struct rng rng;
+    rng_init(&rng, 1);
+    for (uint64_t i = 0; i < 600; i++) { /* here and there, then in a row */
+        uint64_t lsn = i < 300 ? 1 + rng_below(&rng, 1500) : i;
+        struct span record;
+        assert_int_equal(wal_read(f->wal, &reader, lsn, &record, NULL), 0);
+        assert_int_equal(crc32c_update(0, record.data, record.size), crc_of(lsn - 1, 20000));
+    }
+    struct span untouched = {"x", 1};
+    assert_int_equal(wal_read(f->wal, &reader, 1501, &untouched, NULL), ERR_NOT_FOUND);
+    assert_int_equal(untouched.size, 1);
+    wal_reader_fini(&reader);
+}
+
+static void test_trimmed_segments_are_used_again(void **state) {
+    struct fixture *f = *state;
+    open_log(f);
+    struct wal_status status = {0};
+    uint64_t first = 0;
+    for (int round = 0; round < 12; round++, first += 500) {
+        append_many(f, first, 500, 20000); /* about 5 MB */
+        wal_get_status(f->wal, &status);
+        wal_trim(f->wal, status.durable_lsn - 100);
+    }
+    wal_get_status(f->wal, &status);
+    assert_in_range(status.live_bytes, 8 << 20, 24 << 20);
+    assert_in_range(status.oldest_lsn, 2, first - 99);
+    struct wal_reader reader = {0};
+    struct span record;
+    assert_int_equal(wal_read(f->wal, &reader, 1, &record, NULL), ERR_NOT_FOUND);
+    assert_int_equal(wal_read(f->wal, &reader, status.oldest_lsn, &record, NULL), 0);
+    wal_reader_fini(&reader);
+    close_log(f);
+    open_log(f); /* counted anew from the oldest kept */
+    assert_replayed(f, status.oldest_lsn - 1, first - (status.oldest_lsn - 1), 20000);
+}
+
+/* ---- damage ---- */
+
+static int file_open(struct fixture *f) {
+    char path[TEMP_DIR_SIZE + 16];
+    snprintf(path, sizeof path, "%s/00000001.log", f->dir);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* Two batches: records 0 (one block) and 1 to 3 (several); returns the sectors of the second, saved in ret_saved. */
+#define TORN_SECTORS_MAX 1024
+static unsigned two_batches(struct fixture *f, char *ret_saved) {
+    open_log(f);
+    wait_durable(f, append(f, record_of(0, 100)));
+    struct iovec parts[] = {{record_data, 9000}};
+    record_of(1, 9000);
+    wait_durable(f, wal_append(f->wal, parts, 1));
+    close_log(f);
+    int fd = file_open(f);
+    unsigned sectors = 3 * WAL_SECTORS;
+    assert_int_equal(pread(fd, ret_saved, sectors * WAL_SECTOR, 2 * WAL_BLOCK), sectors * WAL_SECTOR);
+    close(fd);
+    return sectors;
+}
+
+/* Writes the second batch as a crash might have left it: only the sectors whose bit is set. */
+static void tear(struct fixture *f, const char *saved, unsigned sectors, const bool *written) {
+    static const char zeros[WAL_SECTOR];
+    int fd = file_open(f);
+    for (unsigned i = 0; i < sectors; i++)
+        assert_int_equal(pwrite(fd, written[i] ? saved + i * WAL_SECTOR : zeros, WAL_SECTOR,
+                                2 * WAL_BLOCK + i * WAL_SECTOR),
+                         WAL_SECTOR);
+    close(fd);
+}
+
+static void assert_torn_is_discarded(struct fixture *f) {
+    open_log(f);
+    assert_replayed(f, 0, 1, 100);
+    wait_durable(f, append(f, record_of(1, 100)));
+    close_log(f);
+    open_log(f);
+    assert_int_equal(f->torn_bytes, 0);
+    assert_replayed(f, 0, 2, 100);
+    close_log(f);
+}
+
+static void test_torn_tail_at_every_sector(void **state) {
+    struct fixture *f = *state;
+    static char saved[TORN_SECTORS_MAX * WAL_SECTOR];
+    bool written[TORN_SECTORS_MAX];
+    unsigned sectors = two_batches(f, saved);
+    for (unsigned cut = 0; cut < sectors; cut++) { /* a prefix reached the disk */
+        for (unsigned i = 0; i < sectors; i++)
+            written[i] = i < cut;
+        tear(f, saved, sectors, written);
+        assert_torn_is_discarded(f);
+    }
+    for (unsigned hole = 0; hole < sectors; hole++) { /* all but one did */
+        for (unsigned i = 0; i < sectors; i++)
+            written[i] = i != hole;
+        tear(f, saved, sectors, written);
+        assert_torn_is_discarded(f);
+    }
+    for (unsigned i = 0; i < sectors; i++)
+        written[i] = true;
+    tear(f, saved, sectors, written);
+    open_log(f);
+    assert_int_equal(f->replayed_count, 2);
+}
+
+static void flip(struct fixture *f, off_t at) {
+    int fd = file_open(f);
+    char byte;
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+static void test_corruption_is_refused(void **state) {
+    struct fixture *f = *state;
+    static char saved[TORN_SECTORS_MAX * WAL_SECTOR];
+    two_batches(f, saved);
+    static const off_t places[] = {
+        100,                       /* the segment's head */
+        1 * WAL_BLOCK + 100,       /* a batch with a later one: T2 */
+        2 * WAL_BLOCK + 8,         /* the last batch, all sectors written: T3 */
+        4 * WAL_BLOCK + 600,
+    };
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        flip(f, places[i]);
+        struct err err = {0};
+        assert_int_equal(try_open(f, &err), ERR_CORRUPT);
+        assert_non_null(strstr(err.text, "the log is corrupt"));
+        assert_null(f->wal);
+        flip(f, places[i]); /* refusing changed nothing */
+    }
+    open_log(f);
+    assert_int_equal(f->replayed_count, 2);
+}
+
+static void test_lost_segment_is_refused(void **state) {
+    struct fixture *f = *state;
+    open_log(f);
+    append_many(f, 0, 2000, 20000); /* about 20 MB: three segments */
+    close_log(f);
+    char path[TEMP_DIR_SIZE + 16];
+    snprintf(path, sizeof path, "%s/00000002.log", f->dir);
+    assert_int_equal(unlink(path), 0);
+    struct err err = {0};
+    assert_int_equal(try_open(f, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.text, "is missing"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_records_are_read_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trimmed_segments_are_used_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_torn_tail_at_every_sector, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_corruption_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lost_segment_is_refused, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
