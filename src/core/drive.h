@@ -50,7 +50,8 @@ void drive_propose(struct drive *drive, uint64_t now_ns, struct paxos_value *val
 void drive_read(struct drive *drive, uint64_t now_ns, uint64_t cookie);
 void drive_applied(struct drive *drive, uint64_t now_ns, uint64_t slot);
 void drive_peer_reset(struct drive *drive, uint64_t now_ns, uint32_t node);
-/* Appends a record that keeps the promise (paxos_checkpoint); returns its write_seq. */
+/* Appends a record that keeps the promise (paxos_checkpoint); returns its write_seq, 0 when there
+ * is none to keep. */
 uint64_t drive_checkpoint(struct drive *drive);
 
 struct paxos *drive_paxos(

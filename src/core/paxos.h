@@ -122,18 +122,17 @@ int paxos_record_decode_head(struct span bytes, struct paxos_record *ret_record,
 /* ---- messages ---- */
 
 enum paxos_message_type {
-    PAXOS_PROBE = 1,   /* ballot: would you promise it? Changes nothing */
-    PAXOS_PROBE_REPLY, /* ballot as asked, promised, chosen_upto, flag GRANTED */
-    PAXOS_PREPARE,     /* ballot, slot: the first the candidate does not know as chosen */
-    PAXOS_PROMISE,  /* ballot, chosen_upto, entries accepted from slot on; flag MORE: ask again from
-                       upto + 1 */
-    PAXOS_ACCEPT,   /* ballot, start, chosen_upto, one entry */
-    PAXOS_ACCEPTED, /* ballot, upto: durable without gap from start; chosen_upto */
-    PAXOS_HEARTBEAT, /* ballot, start, chosen_upto, slot: last sent to this peer, seq of reads */
-    PAXOS_HEARTBEAT_ACK, /* ballot, seq, upto as ACCEPTED, slot: last received, chosen_upto */
+    PAXOS_PROBE = 1,     /* ballot: would you promise it? Changes nothing */
+    PAXOS_PROBE_REPLY,   /* ballot as asked, promised, chosen_upto, flag GRANTED */
+    PAXOS_PREPARE,       /* ballot, slot: votes from there on are wanted */
+    PAXOS_PROMISE,       /* ballot, slot as asked, chosen_upto, entries up to upto; flag MORE */
+    PAXOS_ACCEPT,        /* ballot, start, chosen_upto, one entry */
+    PAXOS_ACCEPTED,      /* ballot, upto: durable without gap from start; chosen_upto */
+    PAXOS_HEARTBEAT,     /* ballot, start, chosen_upto, slot: last sent to you, seq of reads */
+    PAXOS_HEARTBEAT_ACK, /* as ACCEPTED; slot: last received, start: the slot asked, seq */
     PAXOS_NACK,          /* promised: a ballot above the one refused */
     PAXOS_LEARN_REQ,     /* slot: the first wanted */
-    PAXOS_LEARN, /* chosen_upto of the sender, entries in order without gap, known to be chosen */
+    PAXOS_LEARN,         /* chosen_upto of the sender, chosen entries in order without gap */
     PAXOS_MESSAGE_END
 };
 
@@ -165,7 +164,7 @@ struct paxos_message {
     struct paxos_entry entries[];
 };
 
-#define PAXOS_MESSAGE_HEAD 136u /* bytes of an encoded message before its entries */
+#define PAXOS_MESSAGE_HEAD 120u /* bytes of an encoded message before its entries */
 #define PAXOS_ENTRY_HEAD 48u    /* bytes of an encoded entry before its value */
 
 struct paxos_message *paxos_message_new(enum paxos_message_type type,
@@ -252,6 +251,7 @@ struct paxos_serve {
     uint32_t to;
     uint64_t from_slot;
     uint64_t to_slot;
+    uint64_t chosen_upto; /* of this node */
 };
 
 #define PAXOS_OUT_RECORDS 288u
@@ -266,7 +266,7 @@ struct paxos_out {
     struct paxos_send messages[PAXOS_OUT_MESSAGES];
     struct paxos_chosen chosen[PAXOS_OUT_CHOSEN];
     struct paxos_result proposals[PAXOS_OUT_PROPOSALS];
-    struct paxos_result reads[PAXOS_READS_MAX];
+    struct paxos_result reads[PAXOS_READS_MAX + 1];
     struct paxos_serve serves[PAXOS_OUT_SERVES];
     uint32_t record_count;
     uint32_t message_count;
@@ -307,9 +307,9 @@ void paxos_status(const struct paxos *paxos, struct paxos_status *ret_status);
 unsigned paxos_room(const struct paxos *paxos);
 /* When the next PAXOS_TICK is due; other events may move it. */
 uint64_t paxos_next_tick(const struct paxos *paxos);
-/* A PROMISE record to append and make durable before older records are dropped. Its write_seq is
- * counted like any other: report it durable like any other. */
-void paxos_checkpoint(struct paxos *paxos, struct paxos_record *ret_record);
+/* A PROMISE record to append and make durable before older records are dropped; false when nothing
+ * was promised yet. Its write_seq is counted and reported durable like any other. */
+bool paxos_checkpoint(struct paxos *paxos, struct paxos_record *ret_record);
 /* A LEARN message that answers a paxos_serve; add entries in slot order with paxos_learn_add while
  * it returns true (false: not added, the message is full). */
 struct paxos_message *paxos_learn_new(const struct paxos *paxos, const struct paxos_serve *serve);

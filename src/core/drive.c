@@ -1,0 +1,151 @@
+/* Carries out the steps of one group: append, send what may be sent, apply, answer. */
+#include "core/drive.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "core/paxos_state.h" /* MUTANT */
+
+struct drive {
+    struct paxos *paxos;
+    struct drive_io io;
+    uint64_t durable_seq;
+    struct paxos_send
+        outbox[DRIVE_OUTBOX]; /* [outbox_head, outbox_tail) wait for their gates, which only grow */
+    uint64_t outbox_head;
+    uint64_t outbox_tail;
+    bool running; /* inside a step: io must not call back */
+    struct paxos_out out;
+};
+
+int drive_new(const struct paxos_options *options, const struct drive_io *io,
+              struct drive **ret_drive, struct err *err) {
+    struct drive *drive = calloc(1, sizeof *drive);
+    if (drive == NULL)
+        panic("out of memory");
+    drive->io = *io;
+    int code = paxos_new(options, &drive->paxos, err);
+    if (code == 0)
+        *ret_drive = drive;
+    else
+        free(drive);
+    return code;
+}
+
+struct drive *drive_free(struct drive *drive) {
+    if (drive == NULL)
+        return NULL;
+    while (drive->outbox_head < drive->outbox_tail)
+        paxos_message_free(drive->outbox[drive->outbox_head++ % DRIVE_OUTBOX].message);
+    paxos_free(drive->paxos);
+    free(drive);
+    return NULL;
+}
+
+static void send_gated(struct drive *drive, struct paxos_send send) {
+    if (send.gate <= drive->durable_seq || MUTANT == 8)
+        drive->io.send(drive->io.context, send.message);
+    else if (drive->outbox_tail - drive->outbox_head < DRIVE_OUTBOX)
+        drive->outbox[drive->outbox_tail++ % DRIVE_OUTBOX] = send;
+    else
+        paxos_message_free(send.message);
+}
+
+static void release_outbox(struct drive *drive) {
+    while (drive->outbox_head < drive->outbox_tail) {
+        struct paxos_send *send = &drive->outbox[drive->outbox_head % DRIVE_OUTBOX];
+        if (send->gate > drive->durable_seq)
+            return;
+        drive->outbox_head++;
+        drive->io.send(drive->io.context, send->message);
+    }
+}
+
+/* Persist, send, apply, answer: in this order. */
+static void carry_out(struct drive *drive) {
+    const struct drive_io *io = &drive->io;
+    struct paxos_out *out = &drive->out;
+    for (uint32_t i = 0; i < out->record_count; i++)
+        io->append(io->context, &out->records[i]);
+    for (uint32_t i = 0; i < out->message_count; i++)
+        send_gated(drive, out->messages[i]);
+    for (uint32_t i = 0; i < out->chosen_count; i++)
+        io->apply(io->context, &out->chosen[i]);
+    for (uint32_t i = 0; i < out->proposal_count; i++)
+        io->proposal_done(io->context, &out->proposals[i]);
+    for (uint32_t i = 0; i < out->read_count; i++)
+        io->read_done(io->context, &out->reads[i]);
+    for (uint32_t i = 0; i < out->serve_count; i++)
+        io->learn_serve(io->context, &out->serves[i]);
+    if (!out->leader_changed)
+        return;
+    struct paxos_status status;
+    paxos_status(drive->paxos, &status);
+    io->leader_changed(io->context, &status);
+}
+
+static int step(struct drive *drive, const struct paxos_event *event) {
+    ASSERT(!drive->running);
+    drive->running = true;
+    int code = paxos_step(drive->paxos, event, &drive->out);
+    carry_out(drive);
+    drive->running = false;
+    return code;
+}
+
+int drive_restore(struct drive *drive, const struct paxos_record *record) {
+    return step(drive, &(struct paxos_event){.type = PAXOS_EVENT_RESTORE, .record = record});
+}
+
+void drive_tick(struct drive *drive, uint64_t now_ns) {
+    step(drive, &(struct paxos_event){.type = PAXOS_EVENT_TICK, .now_ns = now_ns});
+}
+
+int drive_message(struct drive *drive, uint64_t now_ns, struct paxos_message *message) {
+    int code = step(drive, &(struct paxos_event){
+                               .type = PAXOS_EVENT_MESSAGE, .now_ns = now_ns, .message = message});
+    paxos_message_free(message);
+    return code;
+}
+
+void drive_durable(struct drive *drive, uint64_t now_ns, uint64_t write_seq) {
+    ASSERT(write_seq >= drive->durable_seq);
+    drive->durable_seq = write_seq;
+    release_outbox(drive);
+    step(drive, &(struct paxos_event){
+                    .type = PAXOS_EVENT_DURABLE, .now_ns = now_ns, .write_seq = write_seq});
+}
+
+void drive_propose(struct drive *drive, uint64_t now_ns, struct paxos_value *value,
+                   uint64_t cookie) {
+    step(drive,
+         &(struct paxos_event){
+             .type = PAXOS_EVENT_PROPOSE, .now_ns = now_ns, .value = value, .cookie = cookie});
+    paxos_value_unref(value);
+}
+
+void drive_read(struct drive *drive, uint64_t now_ns, uint64_t cookie) {
+    step(drive,
+         &(struct paxos_event){.type = PAXOS_EVENT_READ, .now_ns = now_ns, .cookie = cookie});
+}
+
+void drive_applied(struct drive *drive, uint64_t now_ns, uint64_t slot) {
+    step(drive, &(struct paxos_event){.type = PAXOS_EVENT_APPLIED, .now_ns = now_ns, .slot = slot});
+}
+
+void drive_peer_reset(struct drive *drive, uint64_t now_ns, uint32_t node) {
+    step(drive,
+         &(struct paxos_event){.type = PAXOS_EVENT_PEER_RESET, .now_ns = now_ns, .node = node});
+}
+
+uint64_t drive_checkpoint(struct drive *drive) {
+    struct paxos_record record;
+    if (!paxos_checkpoint(drive->paxos, &record))
+        return 0;
+    drive->io.append(drive->io.context, &record);
+    return record.write_seq;
+}
+
+struct paxos *drive_paxos(struct drive *drive) {
+    return drive->paxos;
+}

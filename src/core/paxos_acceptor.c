@@ -1,0 +1,210 @@
+/* The acceptor: promises and votes, and the follower's side of a leader's stream of slots. */
+#include "core/paxos_state.h"
+
+void paxos_promise(struct paxos *paxos, struct ballot ballot) {
+    ASSERT(ballot_compare(ballot, paxos->promised) > 0);
+    paxos->promised = ballot;
+    paxos->promise_seq = paxos_append(paxos, PAXOS_RECORD_PROMISE, 0, ballot, NULL);
+    paxos_saw_round(paxos, ballot.round);
+}
+
+/* A stalled disk must not gather promises without end; the candidate asks again. */
+static bool may_promise(const struct paxos *paxos) {
+    return paxos->write_seq - paxos->durable_seq < PAXOS_LOG_QUEUE / 2;
+}
+
+void paxos_send_nack(struct paxos *paxos, uint32_t to) {
+    struct paxos_message *nack = paxos_message_new(PAXOS_NACK, 0);
+    nack->promised = paxos->promised;
+    paxos_send(paxos, to, nack, 0);
+}
+
+/* ---- phase 1 ---- */
+
+/* A page: what was accepted from slot on, as much as fits a message. */
+static void send_promise(struct paxos *paxos, uint32_t to, uint64_t slot) {
+    struct paxos_message *promise = paxos_message_new(PAXOS_PROMISE, PAXOS_ENTRIES_MAX);
+    promise->ballot = paxos->promised;
+    promise->chosen_upto = paxos->chosen_upto;
+    promise->slot = slot;
+    promise->upto = paxos->last_slot;
+    size_t size = PAXOS_MESSAGE_HEAD;
+    uint64_t from = slot > paxos->chosen_upto ? slot : paxos->chosen_upto + 1;
+    for (uint64_t s = from; s <= paxos->last_slot; s++) {
+        struct paxos_slot *entry = paxos_slot_at(paxos, s);
+        if (entry == NULL)
+            continue;
+        size += PAXOS_ENTRY_HEAD + entry->value->size;
+        if (size > PAXOS_MESSAGE_MAX || promise->entry_count == PAXOS_ENTRIES_MAX) {
+            promise->flags |= PAXOS_MORE;
+            promise->upto = s - 1;
+            break;
+        }
+        promise->entries[promise->entry_count++] = (struct paxos_entry){
+            .slot = s, .ballot = entry->ballot, .value = paxos_value_ref(entry->value)};
+    }
+    paxos_send(paxos, to, promise, paxos->promise_seq);
+}
+
+int paxos_on_prepare(struct paxos *paxos, const struct paxos_message *message) {
+    if (message->ballot.node != message->from || message->slot == 0)
+        return ERR_PROTOCOL;
+    int order = ballot_compare(message->ballot, paxos->promised);
+    if (order < 0) {
+        paxos_send_nack(paxos, message->from);
+        return 0;
+    }
+    if (order > 0) {
+        if (!may_promise(paxos))
+            return 0;
+        paxos_promise(paxos, message->ballot);
+        paxos_step_down(paxos);
+        paxos_set_leader(paxos, 0);
+        paxos_arm_election(paxos);
+    }
+    send_promise(paxos, message->from, message->slot);
+    return 0;
+}
+
+/* ---- phase 2 ---- */
+
+static bool stream_is_current(const struct paxos *paxos) {
+    return ballot_compare(paxos->stream.ballot, paxos->promised) == 0;
+}
+
+void paxos_stream_begin(struct paxos *paxos, struct ballot ballot, uint64_t start) {
+    uint64_t upto = start - 1;
+    struct paxos_slot *entry;
+    while ((entry = paxos_slot_at(paxos, upto + 1)) != NULL &&
+           ballot_compare(entry->ballot, ballot) == 0)
+        upto++; /* voted for before a restart */
+    paxos->stream.ballot = ballot;
+    paxos->stream.start = start;
+    paxos->stream.received_upto = upto;
+    paxos->stream.accepted_upto = start - 1;
+}
+
+/* Slots learnt meanwhile need not come any more. */
+static void stream_catch_up(struct paxos *paxos) {
+    if (paxos->chosen_upto > paxos->stream.received_upto)
+        paxos->stream.received_upto = paxos->chosen_upto;
+}
+
+bool paxos_stream_count(struct paxos *paxos) {
+    if (!stream_is_current(paxos))
+        return false;
+    stream_catch_up(paxos);
+    uint64_t before = paxos->stream.accepted_upto, upto = before;
+    for (; upto < paxos->stream.received_upto; upto++) {
+        const struct paxos_slot *entry = paxos_slot_at(paxos, upto + 1);
+        if (upto >= paxos->chosen_upto && entry->write_seq > paxos->durable_seq && MUTANT != 2)
+            break;
+    }
+    paxos->stream.accepted_upto = upto;
+    return upto > before;
+}
+
+void paxos_send_accepted(struct paxos *paxos) {
+    struct paxos_message *accepted = paxos_message_new(PAXOS_ACCEPTED, 0);
+    accepted->ballot = paxos->stream.ballot;
+    accepted->upto = paxos->stream.accepted_upto;
+    accepted->chosen_upto = paxos->chosen_upto;
+    paxos_send(paxos, accepted->ballot.node, accepted, 0);
+}
+
+/* Takes the sender for the leader of its ballot, or tells it of a higher one. False when the
+ * message is not to be used. */
+static bool follow(struct paxos *paxos, const struct paxos_message *message) {
+    int order = ballot_compare(message->ballot, paxos->promised);
+    if (order < 0) {
+        paxos_send_nack(paxos, message->from);
+        return false;
+    }
+    if (order > 0) {
+        if (!may_promise(paxos))
+            return false;
+        paxos_promise(paxos, message->ballot);
+    }
+    paxos_step_down(paxos);
+    paxos->leader_heard_ns = paxos->now_ns;
+    paxos->hint_until_ns = 0;
+    paxos_set_leader(paxos, message->from);
+    paxos_arm_election(paxos);
+    if (ballot_compare(paxos->stream.ballot, message->ballot) != 0)
+        paxos_stream_begin(paxos, message->ballot, message->start);
+    return true;
+}
+
+static bool is_of_leader(const struct paxos *paxos, const struct paxos_message *message) {
+    return message->ballot.node == message->from && message->start > 0 &&
+           (ballot_compare(paxos->stream.ballot, message->ballot) != 0 ||
+            paxos->stream.start == message->start);
+}
+
+/* The leader's watermark says that slots are chosen, not with what: only slots held at the leader's
+ * own ballot are what it means (PAXOS.md 2.6). The rest must be learnt. */
+static void follow_chosen(struct paxos *paxos, uint64_t chosen_upto) {
+    if (MUTANT == 6) {
+        while (paxos->chosen_upto < chosen_upto &&
+               paxos_slot_at(paxos, paxos->chosen_upto + 1) != NULL)
+            paxos_raise_chosen(paxos, paxos->chosen_upto + 1);
+        return;
+    }
+    if (paxos->chosen_upto + 1 < paxos->stream.start)
+        return;
+    uint64_t received = paxos->stream.received_upto;
+    paxos_raise_chosen(paxos, chosen_upto < received ? chosen_upto : received);
+}
+
+/* The next slot of the stream, unless there is no room; the leader sends it again then. */
+static int receive_slot(struct paxos *paxos, const struct paxos_entry *entry,
+                        struct ballot ballot) {
+    struct paxos_slot *held = paxos_slot_at(paxos, entry->slot);
+    if (entry->slot <= paxos->stream.received_upto) {
+        bool same =
+            held == NULL || ballot_compare(held->ballot, ballot) != 0 ||
+            memcmp(held->value->digest, entry->value->digest, sizeof entry->value->digest) == 0;
+        return same ? 0 : ERR_CORRUPT;
+    }
+    if (entry->slot != paxos->stream.received_upto + 1 || paxos_is_busy(paxos) ||
+        entry->slot > paxos->chosen_upto + PAXOS_OPEN_MAX)
+        return 0;
+    uint64_t seq = paxos_append(paxos, PAXOS_RECORD_ACCEPT, entry->slot, ballot, entry->value);
+    paxos_slot_put(paxos, entry->slot, ballot, entry->value, seq, 0);
+    paxos->stream.received_upto = entry->slot;
+    return 0;
+}
+
+int paxos_on_accept(struct paxos *paxos, const struct paxos_message *message) {
+    const struct paxos_entry *entry = &message->entries[0];
+    if (!is_of_leader(paxos, message) || message->entry_count != 1 || entry->slot < message->start)
+        return ERR_PROTOCOL;
+    if (!follow(paxos, message))
+        return 0;
+    stream_catch_up(paxos);
+    int code = receive_slot(paxos, entry, message->ballot);
+    if (code == 0)
+        follow_chosen(paxos, message->chosen_upto);
+    return code;
+}
+
+int paxos_on_heartbeat(struct paxos *paxos, const struct paxos_message *message) {
+    if (!is_of_leader(paxos, message))
+        return ERR_PROTOCOL;
+    if (!follow(paxos, message))
+        return 0;
+    stream_catch_up(paxos);
+    follow_chosen(paxos, message->chosen_upto);
+    if (message->chosen_upto > paxos->chosen_upto)
+        paxos_learn_request(paxos, message->from);
+    paxos_stream_count(paxos);
+    struct paxos_message *ack = paxos_message_new(PAXOS_HEARTBEAT_ACK, 0);
+    ack->ballot = message->ballot;
+    ack->seq = message->seq;
+    ack->upto = paxos->stream.accepted_upto;
+    ack->slot = paxos->stream.received_upto;
+    ack->start = message->slot;
+    ack->chosen_upto = paxos->chosen_upto;
+    paxos_send(paxos, message->from, ack, 0);
+    return 0;
+}
