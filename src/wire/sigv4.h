@@ -23,6 +23,7 @@
 #define SIGV4_SKEW_S_MAX 900
 #define SIGV4_EXPIRES_S_MAX 604800
 #define SIGV4_SIGNATURE_SIZE 65 /* in hex, with the NUL */
+#define SIGV4_ALGORITHM "AWS4-HMAC-SHA256"
 #define SIGV4_UNSIGNED "UNSIGNED-PAYLOAD"
 #define SIGV4_EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -54,10 +55,12 @@ struct sigv4_auth {
 /* True when the request carries no signature of any kind (anonymous). */
 bool sigv4_is_anonymous(const struct http1_request *request, const struct uri *uri);
 
-/* Errors: ERR_ACCESS_DENIED (no signature, or no x-amz-date), ERR_AUTH_HEADER_MALFORMED,
- * ERR_AUTH_QUERY_MALFORMED, ERR_INVALID (an x-amz-content-sha256 that is none), ERR_INVALID for AWS
- * Signature Version 2. A header that must be signed (host, every x-amz-*) but is not:
- * ERR_ACCESS_DENIED. */
+/* Reads and checks all but the secret and the clock. Errors:
+ * ERR_ACCESS_DENIED (no signature, no date, or host or an x-amz-* header is not signed);
+ * ERR_AUTH_HEADER_MALFORMED, ERR_AUTH_QUERY_MALFORMED;
+ * ERR_PROTOCOL (no x-amz-content-sha256; AWS Signature Version 2);
+ * ERR_INVALID (an x-amz-content-sha256 that is none; header and query both carry a signature);
+ * ERR_LIMIT when the arena is full. */
 int sigv4_parse(const struct http1_request *request, const struct uri *uri, struct arena *arena,
                 struct sigv4_auth *ret_auth, struct err *err);
 
@@ -68,10 +71,16 @@ int sigv4_check_time(const struct sigv4_auth *auth, int64_t now_s, struct err *e
 void sigv4_signing_key(struct span secret, struct span date, struct span region,
                        struct span service, uint8_t ret_key[SHA256_SIZE]);
 
-/* Errors: ERR_SIGNATURE_MISMATCH, ERR_LIMIT when the arena is full. */
+/* Errors: ERR_SIGNATURE_MISMATCH, ERR_LIMIT. */
 int sigv4_verify(const struct sigv4_auth *auth, const struct http1_request *request,
-                 const struct uri *uri, const uint8_t key[SHA256_SIZE], struct arena *arena,
-                 struct err *err);
+                 const struct uri *uri, const uint8_t key[SHA256_SIZE], struct err *err);
+
+/* What the signature must be of a request with that method, uri and headers: those in
+ * auth->signed_headers count. sigv4_verify and sigv4_sign are made of it. Errors: ERR_LIMIT. */
+int sigv4_signature(const struct sigv4_auth *auth, const char *method, const struct uri *uri,
+                    const struct http1_header *headers, size_t header_count,
+                    const uint8_t key[SHA256_SIZE], char ret_signature[SIGV4_SIGNATURE_SIZE],
+                    struct err *err);
 
 static inline bool sigv4_is_streaming(enum sigv4_payload payload) {
     return payload >= SIGV4_PAYLOAD_STREAMING;
