@@ -1,3 +1,11 @@
 /* Every subcommand, once, in the order of `quern help`: X(name, function, group, summary).
  * function is int function(int argc, char **argv), argv[0] being the name; it returns an exit status. */
+X(mb, cli_mb, OBJECTS, "make buckets")
+X(rb, cli_rb, OBJECTS, "remove empty buckets")
+X(ls, cli_ls, OBJECTS, "list buckets or objects")
+X(stat, cli_stat, OBJECTS, "show what is known of an object")
+X(put, cli_put, OBJECTS, "store files as objects")
+X(get, cli_get, OBJECTS, "fetch an object into a file")
+X(cat, cli_cat, OBJECTS, "write objects to stdout")
+X(rm, cli_rm, OBJECTS, "remove objects")
 X(help, cli_help, OTHER, "this list, or the manual of one command")
