@@ -34,12 +34,12 @@ static int change_bucket(struct client *client, const char *method, const char *
     if (status != 0)
         return status;
     if (place.key[0] != '\0')
-        return err_set(err, ERR_INVALID, "'%s' is an object, not a bucket", name);
+        return err_set(err, ERR_INVALID, "it is an object, not a bucket");
     struct client_request request = {.method = method, .path = client_path(&place, path)};
     status = client_perform(client, &request, &response, err);
     if (status == done_code && response.tries > 1)
         return 0;
-    return status != 0 ? err_set(err, status, "%s: %s", place.bucket, err_message(err, status)) : 0;
+    return status;
 }
 
 static int change_buckets(const struct usage *usage, const char *method, int done_code, int argc,
@@ -57,7 +57,7 @@ static int change_buckets(const struct usage *usage, const char *method, int don
     for (int i = 0; i < operands.count; i++) {
         status = change_bucket(client, method, operands.words[i], done_code, &err);
         if (status != 0)
-            exit_status = options_fail(usage, &err, status);
+            exit_status = options_fail_about(usage, operands.words[i], &err, status);
     }
     client_close(client);
     return exit_status;

@@ -28,6 +28,11 @@ int options_fail(const struct usage *usage, const struct err *err, int code) {
     return CLI_FAILED;
 }
 
+int options_fail_about(const struct usage *usage, const char *about, const struct err *err, int code) {
+    fprintf(stderr, "quern %s: %s: %s\n", usage->name, about, err_message(err, code));
+    return CLI_FAILED;
+}
+
 struct unit {
     const char *name;
     uint64_t factor;

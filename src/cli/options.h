@@ -58,6 +58,9 @@ int options_misuse(const struct usage *usage, const char *format, ...) __attribu
 /* One line, "quern NAME: the story"; returns CLI_FAILED. */
 int options_fail(const struct usage *usage, const struct err *err, int code);
 
+/* The same with what it is about: "quern NAME: ABOUT: the story". */
+int options_fail_about(const struct usage *usage, const char *about, const struct err *err, int code);
+
 /* Text as a value of that kind into *ret_value; false when it is not one. */
 bool options_parse_number(enum option_kind kind, const char *text, uint64_t *ret_value);
 

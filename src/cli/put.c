@@ -31,7 +31,7 @@ static int choose_place(const struct place *target, const char *file, bool is_fo
     size_t used = strlen(target->key);
     bool joined = used == 0 || target->key[used - 1] == '/';
     if (strcmp(file, "-") == 0 || base[0] == '\0')
-        return err_set(err, ERR_INVALID, "'%s' has no name: give BUCKET/KEY", file);
+        return err_set(err, ERR_INVALID, "it has no name: give BUCKET/KEY");
     int size = snprintf(ret_place->key, sizeof ret_place->key, "%s%s%s", target->key, joined ? "" : "/", base);
     return size < (int)sizeof ret_place->key ? 0 : err_set(err, ERR_KEY_TOO_LONG, "the key is longer than 1024 bytes");
 }
@@ -45,8 +45,7 @@ static int put_file(struct client *client, const struct place *target, const cha
     if (strcmp(file, "-") == 0)
         return upload_object(client, &place, STDIN_FILENO, err);
     _cleanup_(fd_closep) int fd = open(file, O_RDONLY | O_CLOEXEC);
-    status = fd < 0 ? err_errno(err, errno, "cannot open") : upload_object(client, &place, fd, err);
-    return status != 0 ? err_set(err, status, "%s: %s", file, err_message(err, status)) : 0;
+    return fd < 0 ? err_errno(err, errno, "cannot open") : upload_object(client, &place, fd, err);
 }
 
 static int put_files(struct client *client, const struct operands *operands) {
@@ -61,7 +60,7 @@ static int put_files(struct client *client, const struct operands *operands) {
     for (int i = 0; i < last; i++) {
         status = put_file(client, &target, operands->words[i], is_folder, &err);
         if (status != 0)
-            exit_status = options_fail(&usage, &err, status);
+            exit_status = options_fail_about(&usage, operands->words[i], &err, status);
     }
     return exit_status;
 }

@@ -74,10 +74,8 @@ int cli_rm(int argc, char **argv) {
     int exit_status = CLI_OK;
     for (int i = 0; i < operands.count; i++) {
         status = remove_place(client, operands.words[i], values.recursive, &err);
-        if (status != 0) {
-            err_wrap(&err, "%s", operands.words[i]);
-            exit_status = options_fail(&usage, &err, status);
-        }
+        if (status != 0)
+            exit_status = options_fail_about(&usage, operands.words[i], &err, status);
     }
     client_close(client);
     return exit_status;

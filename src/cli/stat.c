@@ -73,7 +73,7 @@ static int show(struct client *client, const char *text, bool as_json, struct er
         .method = "HEAD", .path = client_path(&place, path), .headers = &mode, .header_count = 1};
     status = client_perform(client, &request, &response, err);
     if (status != 0)
-        return err_set(err, status, "%s: %s", text, err_message(err, status));
+        return status;
     json_t *json = as_json ? json_object() : NULL;
     print_header(json, SPAN_LITERAL("place"), span_of(path + 1));
     print_headers(&response, json);
@@ -98,5 +98,5 @@ int cli_stat(int argc, char **argv) {
         status = show(client, operands.words[0], values.json, &err);
         client_close(client);
     }
-    return status == 0 ? CLI_OK : options_fail(&usage, &err, status);
+    return status == 0 ? CLI_OK : options_fail_about(&usage, operands.words[0], &err, status);
 }
