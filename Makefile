@@ -29,6 +29,10 @@ sim: configure ## simulator: SEED=7 replays one, SEEDS=1..1000 runs many
 	@ninja -C $(BUILD) sim >/dev/null
 	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1..1000))
 
+fuzz: ## each parser's fuzzer for SECONDS=60; ONLY=http1 for one
+	@tools/deps build fuzz
+	@tools/fuzz $(or $(SECONDS),60) $(ONLY)
+
 demo: all ## the whole idea on real input: FILE=path for your own
 	@tools/demo $(BUILD)/quern $(FILE)
 

@@ -8,6 +8,11 @@
 
 #include "base/assert.h"
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) /* clang's way to say __SANITIZE_ADDRESS__ */
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 #define BLOCK_BYTES 0u /* every cut its own malloc */
 #else
