@@ -28,8 +28,9 @@ struct rpc_client;
 struct store_client *store_client_new(struct store *local, uint32_t self, struct meta_client *meta, struct rpc_client *rpc);
 struct store_client *store_client_free(struct store_client *client);
 
-/* Begins a chunk of at most length_max bytes under a fresh random id, on a slice of which a majority of holders can be
- * reached now (an id that falls elsewhere is thrown away for another). */
+/* Begins a chunk of at most length_max bytes. It gets a fresh random id, on a slice of which a majority of holders can be
+ * reached (an id that falls elsewhere is thrown away for another), when its first MiB is full or it ends: until then the
+ * bytes are kept, and sent again under another id when holders fail. */
 int store_write_begin(struct store_client *client, uint64_t length_max, uint64_t deadline_ns,
                       struct store_write **ret_write, struct err *err);
 /* Any size; the bytes are on their way when it returns. Fails only when a majority is lost. */

@@ -1,0 +1,31 @@
+/* Deleting chunks of this node: first the tombstones, durable, then the space. */
+#include <stdlib.h>
+
+#include "os/clock.h"
+#include "store/local.h"
+
+int store_free_item(struct store *store, const struct index_item *item, struct err *err) {
+    uint64_t gone;
+    int rc = volumes_free_chunk(store->volumes, item->entry.volume, item->id, item->entry.offset,
+                                index_entry_bytes(&item->entry), &gone, err);
+    if (rc == 0 && gone != 0)
+        rc = index_forget_volume(store->index, gone, err);
+    return rc;
+}
+
+int local_delete(struct store *store, const struct id128 *ids, unsigned count, struct err *err) {
+    if (atomic_load(&store->failed))
+        return err_set(err, ERR_IO, "this node's disk has failed");
+    struct index_item *items = calloc(count, sizeof *items);
+    if (items == NULL)
+        return err_set(err, ERR_NOMEM, "%u chunks to delete", count);
+    unsigned dead = 0;
+    int rc = index_kill(store->index, ids, count, clock_wall_ms(), items, &dead, err);
+    for (unsigned i = 0; rc == 0 && i < dead; i++) {
+        rc = store_free_item(store, &items[i], err);
+        if (rc == 0)
+            rc = index_freed(store->index, &items[i], err);
+    }
+    free(items);
+    return store_check(store, rc);
+}
