@@ -136,56 +136,62 @@ static void append_judgement(struct buf *text, const struct pipeline *pipeline) 
     buf_puts(text, " ]] && exit 0; exit $s' EXIT; ");
 }
 
-static void init_shell(struct command *command, const char *shell) {
+static void write_shell(struct command *command, const char *shell, bool has_bash) {
     struct pipeline pipeline;
     pipeline_parse(span_of(shell), &pipeline);
-    bool has_bash = access("/bin/bash", X_OK) == 0;
     if (has_bash && pipeline.stages > 1)
         append_judgement(&command->text, &pipeline);
     else
         command->one_is_ok = pipeline.stages > 0 && pipeline.is_grep[pipeline.stages - 1];
     command->sigpipe_is_ok = pipeline.stages == 0;
     buf_puts(&command->text, shell);
-    const char *const bash_argv[] = {"/bin/bash", "-o", "pipefail", "-c", command->text.data, NULL};
-    const char *const sh_argv[] = {"/bin/sh", "-c", command->text.data, NULL, NULL, NULL};
-    memcpy(command->shell_argv, has_bash ? bash_argv : sh_argv, sizeof command->shell_argv);
 }
 
-int command_init(struct command *command, char **argv, const char *shell, struct err *err) {
-    *command = (struct command){.argv = argv, .text = {.limit = COMMAND_BYTES_MAX}};
-    if (argv != NULL) {
+int command_init(struct command *command, size_t argc, char *const *argv, const char *shell, struct arena *arena,
+                 struct err *err) {
+    *command = (struct command){.text = {.limit = COMMAND_BYTES_MAX}};
+    bool has_bash = access("/bin/bash", X_OK) == 0;
+    command->argv = arena_array(arena, const char *, (argc > 4 ? argc : 5) + 1);
+    if (argc == 0)
+        write_shell(command, shell, has_bash);
+    else
         command->one_is_ok = command_is_grep(argv[0]);
-        return 0;
+    if (command->text.failed || command->argv == NULL) {
+        buf_fini(&command->text);
+        return err_set(err, ERR_LIMIT, "the command is longer than %zu KiB", COMMAND_BYTES_MAX >> 10);
     }
-    init_shell(command, shell);
-    command->argv = (char **)(uintptr_t)command->shell_argv;
-    if (!command->text.failed)
-        return 0;
-    command_fini(command);
-    return err_set(err, ERR_LIMIT, "the command is longer than %zu KiB", COMMAND_BYTES_MAX >> 10);
+    const char *const bash[] = {"/bin/bash", "-o", "pipefail", "-c", command->text.data};
+    const char *const sh[] = {"/bin/sh", "-c", command->text.data};
+    if (argc > 0)
+        memcpy(command->argv, argv, argc * sizeof *argv);
+    else if (has_bash)
+        memcpy(command->argv, bash, sizeof bash);
+    else
+        memcpy(command->argv, sh, sizeof sh);
+    return 0;
 }
 
 void command_fini(struct command *command) {
     buf_fini(&command->text);
 }
 
-static enum command_verdict judge_signal(int number, char reason[128]) {
+static enum command_verdict judge_signal(int number, char reason[COMMAND_REASON_SIZE]) {
     if (number == SIGXFSZ) {
-        snprintf(reason, 128, "its output is too large");
+        snprintf(reason, COMMAND_REASON_SIZE, "its output is too large");
         return COMMAND_FAILED;
     }
-    snprintf(reason, 128, "killed by signal %d (%s)", number, strsignal(number));
+    snprintf(reason, COMMAND_REASON_SIZE, "killed by signal %d (%s)", number, strsignal(number));
     return COMMAND_RETRY;
 }
 
-static enum command_verdict judge_status(const struct command *command, int status, char reason[128]) {
+static enum command_verdict judge_status(const struct command *command, int status, char reason[COMMAND_REASON_SIZE]) {
     if (status == 0 || (status == 1 && command->one_is_ok) || (status == STATUS_SIGPIPE && command->sigpipe_is_ok))
         return COMMAND_OK;
-    snprintf(reason, 128, "exit %d", status);
+    snprintf(reason, COMMAND_REASON_SIZE, "exit %d", status);
     return status == STATUS_RETRY ? COMMAND_RETRY : COMMAND_FAILED;
 }
 
-enum command_verdict command_judge(const struct command *command, const struct launch_result *result, char reason[128],
+enum command_verdict command_judge(const struct command *command, const struct launch_result *result, char reason[COMMAND_REASON_SIZE],
                                    int *ret_status) {
     reason[0] = '\0';
     *ret_status = WIFSIGNALED(result->wait_status) ? -WTERMSIG(result->wait_status) : WEXITSTATUS(result->wait_status);
@@ -195,16 +201,16 @@ enum command_verdict command_judge(const struct command *command, const struct l
                                                 : judge_status(command, *ret_status, reason);
     case LAUNCH_UNSTARTED:
         *ret_status = result->wait_status == ENOENT ? 127 : 126; /* as shells have it */
-        snprintf(reason, 128, "cannot run %.64s: %s", command->argv[0], strerror(result->wait_status));
+        snprintf(reason, COMMAND_REASON_SIZE, "cannot run %.64s: %s", command->argv[0], strerror(result->wait_status));
         return COMMAND_FAILED;
     case LAUNCH_TIME_OVER:
-        snprintf(reason, 128, "over its time limit");
+        snprintf(reason, COMMAND_REASON_SIZE, "over its time limit");
         return COMMAND_FAILED;
     case LAUNCH_MEMORY_OVER:
-        snprintf(reason, 128, "out of memory");
+        snprintf(reason, COMMAND_REASON_SIZE, "out of memory");
         return COMMAND_FAILED;
     default:
-        snprintf(reason, 128, "stopped");
+        snprintf(reason, COMMAND_REASON_SIZE, "stopped");
         return COMMAND_RETRY;
     }
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/span.h"
 #include "worker/launch.h"
@@ -20,17 +21,19 @@ void pipeline_parse(struct span command, struct pipeline *ret_pipeline);
 bool command_is_grep(const char *program);
 
 struct command {
-    char **argv; /* ends with NULL; lent by whoever asked */
-    const char *shell_argv[6];
+    const char **argv;  /* ends with NULL */
     struct buf text;    /* of a shell command, with what quern puts before it */
     bool one_is_ok;     /* status 1 means "no match" */
     bool sigpipe_is_ok; /* 141: a command whose reader, like head, had enough */
 };
 
-/* Either argv (exec'd as typed) or shell (a string for bash with pipefail, or sh where there is no bash). Both are lent
- * until fini. ERR_LIMIT when it is too long. */
-int command_init(struct command *command, char **argv, const char *shell, struct err *err);
+/* Either the argc words of argv (exec'd as typed) or, when there are none, shell (a string for bash with pipefail, or sh where
+ * there is no bash). The words are lent until fini, and what is made is cut from the arena. ERR_LIMIT: it is too long. */
+int command_init(struct command *command, size_t argc, char *const *argv, const char *shell, struct arena *arena,
+                 struct err *err);
 void command_fini(struct command *command);
+
+#define COMMAND_REASON_SIZE 128
 
 enum command_verdict {
     COMMAND_OK,
@@ -39,7 +42,7 @@ enum command_verdict {
 };
 
 /* Judges the end of an attempt. reason: for people, "" when it is good. *ret_status: the exit status, or -signal. */
-enum command_verdict command_judge(const struct command *command, const struct launch_result *result, char reason[128],
+enum command_verdict command_judge(const struct command *command, const struct launch_result *result, char reason[COMMAND_REASON_SIZE],
                                    int *ret_status);
 
 #endif

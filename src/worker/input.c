@@ -10,10 +10,12 @@
 
 #include "base/assert.h"
 #include "base/cleanup.h"
+#include "os/clock.h"
 #include "os/file.h"
 #include "worker/records.h"
 
 #define FILE_BYTES_MAX ((uint64_t)256 << 20) /* more goes through a pipe */
+#define FILE_MS 120000u
 
 struct input {
     struct store_client *store;
@@ -89,9 +91,20 @@ static uint64_t part_bytes(const struct input_part *part) {
 static int copy_parts(struct input *input, store_sink *sink, void *context, struct err *err) {
     const struct input_plan *plan = &input->plan;
     int code = 0;
-    for (unsigned i = plan->first; i < plan->first + plan->count && code == 0; i++)
+    for (unsigned i = 0; i < plan->count && code == 0; i++)
         if (part_bytes(&plan->parts[i]) > 0)
             code = read_part(input, &plan->parts[i], 0, part_bytes(&plan->parts[i]), sink, context, err);
+    return code;
+}
+
+/* Reads a part that follows as far as the last record needs it. */
+static int copy_rest(struct input *input, const struct input_part *part, struct records *records, struct err *err) {
+    const uint64_t bytes = part_bytes(part);
+    int code = 0;
+    for (uint64_t at = 0, step; at < bytes && code == 0 && !records_complete(records); at += step) {
+        step = bytes - at < CHUNK_BLOCK_BYTES ? bytes - at : CHUNK_BLOCK_BYTES;
+        code = read_part(input, part, at, step, records_sink, records, err);
+    }
     return code;
 }
 
@@ -99,20 +112,12 @@ static int copy_parts(struct input *input, store_sink *sink, void *context, stru
 static int copy_records(struct input *input, store_sink *sink, void *context, struct err *err) {
     const struct input_plan *plan = &input->plan;
     struct records records;
-    bool inside = plan->first > 0 && !plan->parts[plan->first - 1].chunk.ends_line;
-    records_init(&records, inside, plan->record_bytes_max != 0 ? plan->record_bytes_max : INPUT_RECORD_MAX_DEFAULT, sink,
-                 context);
-    for (unsigned i = 0; i < plan->first; i++)
-        records.offset += part_bytes(&plan->parts[i]);
+    records_init(&records, plan->inside_record, plan->offset,
+                 plan->record_bytes_max != 0 ? plan->record_bytes_max : INPUT_RECORD_MAX_DEFAULT, sink, context);
     int code = copy_parts(input, records_sink, &records, err);
     records_end_of_split(&records);
-    for (unsigned i = plan->first + plan->count; i < plan->part_count && code == 0 && !records_complete(&records); i++) {
-        const uint64_t bytes = part_bytes(&plan->parts[i]);
-        for (uint64_t at = 0, step; at < bytes && code == 0 && !records_complete(&records); at += step) {
-            step = bytes - at < CHUNK_BLOCK_BYTES ? bytes - at : CHUNK_BLOCK_BYTES;
-            code = read_part(input, &plan->parts[i], at, step, records_sink, &records, err);
-        }
-    }
+    for (unsigned i = plan->count; i < plan->part_count && code == 0; i++)
+        code = copy_rest(input, &plan->parts[i], &records, err);
     if (records.too_long)
         return err_set(err, ERR_LIMIT, "%s: the record at byte %llu is longer than %llu bytes",
                        plan->name != NULL ? plan->name : "input", (unsigned long long)records.record_offset,
@@ -122,6 +127,8 @@ static int copy_records(struct input *input, store_sink *sink, void *context, st
 
 static int fill_file(struct input *input, int scratch_fd, struct err *err) {
     struct file_sink sink = {scratch_fd, 0, err};
+    if (clock_deadline_ms(FILE_MS) < input->deadline_ns)
+        input->deadline_ns = clock_deadline_ms(FILE_MS);
     if (ftruncate(scratch_fd, 0) != 0 || lseek(scratch_fd, 0, SEEK_SET) != 0)
         return err_errno(err, errno, "cannot empty a scratch file");
     int code = input->plan.by_line ? copy_records(input, write_to_file, &sink, err)
@@ -132,6 +139,10 @@ static int fill_file(struct input *input, int scratch_fd, struct err *err) {
 
 static void *feed(void *argument) {
     struct input *input = argument;
+    sigset_t pipe_signal;
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
     input->feed_code = copy_parts(input, write_to_pipe, &input->pipe_fd, &input->feed_err);
     if (input->feed_code == FEED_ENOUGH)
         input->feed_code = 0;
@@ -159,12 +170,11 @@ static int start_feeder(struct input *input, struct err *err) {
 /* The chunk's own file, when the task is to have all of one chunk and this node has it. */
 static bool open_chunk(struct input *input) {
     const struct input_plan *plan = &input->plan;
-    const struct input_part *part = &plan->parts[plan->first];
+    const struct input_part *part = &plan->parts[0];
     if (plan->count != 1 || part->data.size > 0 || part->chunk.length == 0)
         return false;
-    bool begins = plan->first == 0 || plan->parts[plan->first - 1].chunk.ends_line;
-    bool ends = plan->first + 1 == plan->part_count || part->chunk.ends_line;
-    if (plan->by_line && !(begins && ends))
+    bool ends_record = plan->part_count == 1 || part->chunk.ends_line;
+    if (plan->by_line && (plan->inside_record || !ends_record))
         return false;
     if (store_open_local(input->store, part->chunk.id, &input->fd, NULL) != 0)
         return false;
@@ -178,7 +188,7 @@ static int choose(struct input *input, int scratch_fd, struct err *err) {
         return 0;
     uint64_t bytes = 0;
     for (unsigned i = 0; i < input->plan.count; i++)
-        bytes += part_bytes(&input->plan.parts[input->plan.first + i]);
+        bytes += part_bytes(&input->plan.parts[i]);
     if (bytes <= FILE_BYTES_MAX || input->plan.by_line)
         return fill_file(input, scratch_fd, err);
     return start_feeder(input, err);
@@ -186,7 +196,7 @@ static int choose(struct input *input, int scratch_fd, struct err *err) {
 
 int input_open(struct store_client *store, const struct input_plan *plan, int scratch_fd, uint64_t deadline_ns,
                struct input **ret_input, struct err *err) {
-    ASSERT(plan->first + plan->count <= plan->part_count);
+    ASSERT(plan->count <= plan->part_count);
     struct input *input = calloc(1, sizeof *input);
     if (input == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");

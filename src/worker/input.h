@@ -17,17 +17,18 @@ struct input_part {
     struct span data;
 };
 
-/* What to read. Parts in [first, first + count) are the task's; with by_line the ones after them are looked into for the
- * rest of the last record, and a beginning that belongs to the record of the part before is left out. */
+/* What to read: the first count parts are the task's. With by_line the parts after them are looked into for the rest of the
+ * last record, and with inside_record what comes before the first newline is left out: it belongs to the split before. */
 struct input_plan {
     const struct input_part *parts;
     unsigned part_count;
-    unsigned first;
     unsigned count;
     bool by_line;
-    uint64_t record_bytes_max;  /* 0 = INPUT_RECORD_MAX_DEFAULT */
-    const char *name;           /* of the object, for errors; may be NULL */
-    const struct place_map *map; /* to tell local bytes from remote ones */
+    bool inside_record;
+    uint64_t offset;             /* of the first part in the object */
+    uint64_t record_bytes_max;   /* 0 = INPUT_RECORD_MAX_DEFAULT */
+    const char *name;            /* of the object, for errors; may be NULL */
+    struct place_map *map; /* to tell local bytes from remote ones */
     uint32_t self;
 };
 
@@ -38,7 +39,7 @@ struct input;
 int input_open(struct store_client *store, const struct input_plan *plan, int scratch_fd, uint64_t deadline_ns,
                struct input **ret_input, struct err *err);
 
-/* To be given to the task. Then, when it has been handed over, input_started() drops ours, so that a pipe's end is seen. */
+/* To be given to the task; it stays ours. */
 int input_fd(const struct input *input);
 
 struct input_counts {

@@ -110,7 +110,7 @@ int jail_enter(const struct jail *jail, struct err *err) {
     if (code == 0)
         code = drop_capabilities(err);
     if (code == 0 && jail->level >= 2)
-        code = landlock_confine(jail->level >= 3 ? "/tmp" : jail->scratch, jail->hidden, err);
+        code = landlock_confine(jail->scratch, jail->hidden, err);
     if (code == 0)
         code = filter_apply(jail->filter, err);
     return code;

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "worker/filter.h"
+#include "worker/launch.h"
 
 #define JAIL_TMP_BYTES ((uint64_t)1 << 30)
 
@@ -16,7 +17,7 @@ struct jail {
     const struct filter *filter;
     const char *hidden;           /* a path that must not be seen: the data directory */
     bool root;                    /* quern runs as root */
-    char scratch[64];             /* L1, L2: made before and owned by the task user; else unused */
+    char scratch[LAUNCH_SCRATCH_SIZE];             /* L1, L2: made before and owned by the task user; else /tmp */
 };
 
 /* Flags for clone(2) of a keeper. */

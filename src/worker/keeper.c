@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -259,7 +260,7 @@ noreturn void keeper_main(int socket, const struct jail *jail) {
     signal(SIGPIPE, SIG_DFL);
     struct err err = {0};
     struct launch_opened opened = {.code = keeper_init(&keeper, &err)};
-    memcpy(opened.text, err.text, sizeof opened.text);
+    snprintf(opened.text, sizeof opened.text, "%s", opened.code != 0 ? err.text : jail->scratch);
     if (launch_send(socket, &opened, sizeof opened, NULL, 0, NULL) == 0 && opened.code == 0)
         while (serve_one(&keeper))
             continue;

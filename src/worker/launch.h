@@ -18,6 +18,7 @@
 #define LAUNCH_STRINGS_MAX 4096
 #define LAUNCH_SANDBOXES_MAX 256
 #define LAUNCH_STDERR_BYTES 4096
+#define LAUNCH_SCRATCH_SIZE 64
 
 enum launch_kind { LAUNCH_OPEN = 1, LAUNCH_TASK, LAUNCH_KILL };
 
@@ -28,8 +29,8 @@ struct launch_open {
 
 /* Answers launch_open, and is every keeper's first message. */
 struct launch_opened {
-    int32_t code; /* 0, or an ERR_* and the story */
-    char text[sizeof((struct err *)0)->text];
+    int32_t code; /* 0, or an ERR_* */
+    char text[sizeof((struct err *)0)->text]; /* the story; of a good keeper: its scratch directory */
 };
 
 struct launch_task {

@@ -43,7 +43,8 @@ static int fork_launcher(struct launcher *launcher, const char *dir, struct err 
 }
 
 /* Asks for a sandbox of the level and waits until its keeper says that it stands. */
-static int open_at(struct launcher *launcher, int level, int *ret_socket, struct err *err) {
+static int open_at(struct launcher *launcher, int level, int *ret_socket, char ret_scratch[LAUNCH_SCRATCH_SIZE],
+                   struct err *err) {
     const struct launch_open open_message = {LAUNCH_OPEN, (uint32_t)level};
     struct launch_opened opened = {0};
     size_t size;
@@ -63,9 +64,11 @@ static int open_at(struct launcher *launcher, int level, int *ret_socket, struct
         return err_set(err, ERR_CLOSED, "a sandbox did not start");
     if (code == 0 && opened.code != 0)
         return err_set(err, opened.code, "%.*s", (int)sizeof opened.text, opened.text);
-    if (code == 0)
-        *ret_socket = TAKE_FD(fd);
-    return code;
+    if (code != 0)
+        return code;
+    *ret_socket = TAKE_FD(fd);
+    snprintf(ret_scratch, LAUNCH_SCRATCH_SIZE, "%s", opened.text);
+    return 0;
 }
 
 /* The highest level at which a sandbox stands; why not the one above is kept. */
@@ -75,7 +78,8 @@ static int probe(struct launcher *launcher, int level_max, struct err *err) {
     for (launcher->level = level_max; launcher->level > 0; launcher->level--) {
         struct err why = {0};
         int socket;
-        if (open_at(launcher, launcher->level, &socket, &why) == 0) {
+        char scratch[LAUNCH_SCRATCH_SIZE];
+        if (open_at(launcher, launcher->level, &socket, scratch, &why) == 0) {
             close(socket);
             return 0;
         }
@@ -122,8 +126,9 @@ int launcher_sandbox_level(const struct launcher *launcher, const char **ret_rea
     return launcher->level;
 }
 
-int launcher_open_sandbox(struct launcher *launcher, int *ret_socket, struct err *err) {
+int launcher_open_sandbox(struct launcher *launcher, int *ret_socket, char ret_scratch[LAUNCH_SCRATCH_SIZE],
+                          struct err *err) {
     if (launcher->level == 0)
         return err_set(err, ERR_NOT_IMPLEMENTED, "this machine allows no sandbox: %s", launcher->reason);
-    return open_at(launcher, launcher->level, ret_socket, err);
+    return open_at(launcher, launcher->level, ret_socket, ret_scratch, err);
 }

@@ -18,17 +18,16 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "worker/environment.h"
 #include "worker/keeper.h"
 #include "worker/landlock.h"
 #include "worker/launch.h"
 #include "worker/scratch.h"
 #include "worker/tree.h"
 
-#define TASK_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 struct ward { /* a keeper that lives */
     pid_t pid;
-    char scratch[64]; /* L1 and L2: removed with it */
+    char scratch[LAUNCH_SCRATCH_SIZE]; /* L1 and L2: removed with it */
 };
 
 struct nursery {
@@ -62,8 +61,8 @@ static int watch_children(struct nursery *nursery, struct err *err) {
 }
 
 /* L1 and L2 have no private root: their scratch lies in the machine's /tmp, for the task user alone. */
-static int make_scratch(char scratch[64], struct err *err) {
-    snprintf(scratch, 64, "/tmp/quern-task-XXXXXX");
+static int make_scratch(char scratch[LAUNCH_SCRATCH_SIZE], struct err *err) {
+    snprintf(scratch, LAUNCH_SCRATCH_SIZE, "/tmp/quern-task-XXXXXX");
     if (mkdtemp(scratch) == NULL || chown(scratch, jail_uid(), jail_gid()) != 0)
         return err_errno(err, errno, "cannot make a scratch directory in /tmp");
     return 0;
@@ -133,7 +132,7 @@ static int open_sandbox(struct nursery *nursery, int level, int *ret_socket, str
         return code;
     struct jail jail = {.level = level, .net_namespace = level >= 4, .filter = nursery->filters[level >= 4],
                         .hidden = nursery->hidden, .root = geteuid() == 0};
-    memcpy(jail.scratch, ward->scratch, sizeof jail.scratch);
+    snprintf(jail.scratch, sizeof jail.scratch, "%s", level >= 3 ? "/tmp" : ward->scratch);
     code = fork_keeper(nursery, &jail, pair, &ward->pid, err);
     close(pair[1]);
     if (code == 0)

@@ -5,9 +5,10 @@
 
 #include "base/assert.h"
 
-void records_init(struct records *records, bool inside, uint64_t record_bytes_max, store_sink *sink, void *context) {
+void records_init(struct records *records, bool inside, uint64_t offset, uint64_t record_bytes_max,
+                  store_sink *sink, void *context) {
     *records = (struct records){
-        .sink = sink, .context = context, .record_bytes_max = record_bytes_max, .skipping = inside};
+        .sink = sink, .context = context, .offset = offset, .record_bytes_max = record_bytes_max, .skipping = inside};
 }
 
 /* Notes where the last record of these bytes begins; false when one is longer than it may be. Only records that are open at

@@ -20,8 +20,9 @@ struct records {
     bool too_long;
 };
 
-/* inside: the split begins within a record of the one before. Set records->offset when the split is not at 0. */
-void records_init(struct records *records, bool inside, uint64_t record_bytes_max, store_sink *sink, void *context);
+/* inside: the split begins within a record of the one before. offset: of the split in its object. */
+void records_init(struct records *records, bool inside, uint64_t offset, uint64_t record_bytes_max,
+                  store_sink *sink, void *context);
 
 /* A store_sink whose context is the filter. Not 0 when the sink below said so, or a record is too long. */
 int records_sink(void *context, const void *data, size_t size);

@@ -14,13 +14,14 @@
 
 struct sandbox {
     int socket;
+    char scratch[LAUNCH_SCRATCH_SIZE];
 };
 
 int sandbox_open(struct launcher *launcher, struct sandbox **ret_sandbox, struct err *err) {
     struct sandbox *sandbox = malloc(sizeof *sandbox);
     if (sandbox == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
-    int code = launcher_open_sandbox(launcher, &sandbox->socket, err);
+    int code = launcher_open_sandbox(launcher, &sandbox->socket, sandbox->scratch, err);
     if (code != 0) {
         free(sandbox);
         return code;
@@ -35,6 +36,10 @@ struct sandbox *sandbox_close(struct sandbox *sandbox) {
     close(sandbox->socket);
     free(sandbox);
     return NULL;
+}
+
+const char *sandbox_scratch(const struct sandbox *sandbox) {
+    return sandbox->scratch;
 }
 
 static uint32_t append_strings(struct buf *message, const char *const *strings) {
@@ -59,20 +64,19 @@ static int pack(const struct sandbox_task *task, struct buf *message, struct err
     return 0;
 }
 
-int sandbox_run(struct sandbox *sandbox, const struct sandbox_task *task, struct launch_result *ret_result,
-                struct err *err) {
+int sandbox_start(struct sandbox *sandbox, const struct sandbox_task *task, struct err *err) {
     _cleanup_(buf_finip) struct buf message = {.limit = LAUNCH_MESSAGE_MAX};
     int code = pack(task, &message, err);
     const int fds[2] = {task->stdin_fd, task->stdout_fd};
-    if (code == 0)
-        code = launch_send(sandbox->socket, message.data, message.size, fds, 2, err);
-    if (code != 0)
-        return code;
+    return code != 0 ? code : launch_send(sandbox->socket, message.data, message.size, fds, 2, err);
+}
+
+int sandbox_wait(struct sandbox *sandbox, struct launch_result *ret_result, struct err *err) {
     struct launch_result result;
     size_t size;
     unsigned count = 0;
     int none;
-    code = launch_receive(sandbox->socket, &result, sizeof result, &size, &none, &count, err);
+    int code = launch_receive(sandbox->socket, &result, sizeof result, &size, &none, &count, err);
     if (code == 0 && size != sizeof result)
         code = err_set(err, ERR_CLOSED, "the sandbox of the task died");
     if (code == 0)

@@ -23,13 +23,17 @@ int sandbox_open(struct launcher *launcher, struct sandbox **ret_sandbox, struct
 /* NULL is fine. Whatever still runs in it is killed. */
 struct sandbox *sandbox_close(struct sandbox *sandbox);
 
-/* Runs the task and waits for its end; then nothing of it is left but what it wrote to stdout_fd. An error means that
- * the sandbox must be closed, and that the task may be run again in another; how the task itself ended is in *ret_result.
- * Errors: ERR_LIMIT (the command and its environment are too long), ERR_CLOSED (the keeper died). */
-int sandbox_run(struct sandbox *sandbox, const struct sandbox_task *task, struct launch_result *ret_result,
-                struct err *err);
+/* The scratch directory as its tasks see it: their TMPDIR and first current directory. */
+const char *sandbox_scratch(const struct sandbox *sandbox);
 
-/* Ends the running task, if one runs: sandbox_run then returns LAUNCH_KILLED. Any thread. */
+/* Starts the task; then sandbox_wait() waits for its end, when nothing of it is left but what it wrote to stdout_fd. An error
+ * of either means that the sandbox must be closed, and that the task may be run again in another; how the task itself ended
+ * is in *ret_result. One thread. Errors: ERR_LIMIT (the command and its environment are too long: nothing was started and
+ * the sandbox is as before), ERR_CLOSED (the keeper died). */
+int sandbox_start(struct sandbox *sandbox, const struct sandbox_task *task, struct err *err);
+int sandbox_wait(struct sandbox *sandbox, struct launch_result *ret_result, struct err *err);
+
+/* Ends the running task, if one runs: LAUNCH_KILLED. Any thread. */
 void sandbox_kill(struct sandbox *sandbox);
 
 #endif

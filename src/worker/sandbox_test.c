@@ -62,6 +62,11 @@ static int teardown(void **state) {
     return 0;
 }
 
+static int start_and_wait(struct fixture *f, const struct sandbox_task *task, struct err *err) {
+    int code = sandbox_start(f->sandbox, task, err);
+    return code != 0 ? code : sandbox_wait(f->sandbox, &f->result, err);
+}
+
 static void run_argv(struct fixture *f, const char *const *argv, const struct sandbox_task *limits, const char *input) {
     static const char *const environment[] = {"PATH=/usr/bin:/bin", "HOME=/tmp", NULL};
     struct sandbox_task task = limits != NULL ? *limits : (struct sandbox_task){0};
@@ -73,7 +78,7 @@ static void run_argv(struct fixture *f, const char *const *argv, const struct sa
     task.stdin_fd = in;
     task.stdout_fd = out;
     struct err err = {0};
-    int code = sandbox_run(f->sandbox, &task, &f->result, &err);
+    int code = start_and_wait(f, &task, &err);
     if (code != 0)
         print_error("%s\n", err.text);
     assert_int_equal(code, 0);
@@ -306,7 +311,7 @@ static void test_keeper_dies(void **state) {
     struct err err = {0};
     if (f->level < 3 && geteuid() != 0)
         skip(); /* the -1 would be all that the user runs */
-    int code = f->level >= 3 ? sandbox_run(f->sandbox, &task, &f->result, &err) : ERR_CLOSED;
+    int code = f->level >= 3 ? start_and_wait(f, &task, &err) : ERR_CLOSED;
     assert_int_equal(code, f->level >= 3 ? 0 : ERR_CLOSED);
     close(null_fd);
     f->sandbox = sandbox_close(f->sandbox);

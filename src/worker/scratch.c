@@ -5,8 +5,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -84,5 +86,20 @@ int scratch_clear(int dir_fd, struct err *err) {
     for (bool left = true; left;)
         if (!clear_once(top, &counter, &left))
             return err_errno(err, errno, "cannot empty a scratch directory");
+    return 0;
+}
+
+int scratch_file(const char *dir, int *ret_fd, struct err *err) {
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) { /* a file system that has no such files */
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/quern-XXXXXX", dir);
+        fd = mkostemp(path, O_CLOEXEC);
+        if (fd >= 0)
+            unlink(path);
+    }
+    if (fd < 0)
+        return err_errno(err, errno, "cannot make a scratch file in %s", dir);
+    *ret_fd = fd;
     return 0;
 }

@@ -1,4 +1,4 @@
-/* A task's scratch directory, emptied when the task has ended. */
+/* Scratch space: a task's directory, emptied when the task has ended; a worker's files without names. */
 #ifndef QUERN_WORKER_SCRATCH_H
 #define QUERN_WORKER_SCRATCH_H
 
@@ -7,5 +7,8 @@
 /* Removes all that is in the directory, however deep and whatever its modes, with bounded memory. Nothing may be writing in
  * it. The descriptor stays open. */
 int scratch_clear(int dir_fd, struct err *err);
+
+/* A file without a name, on the disk of the directory; it goes with its descriptor. */
+int scratch_file(const char *dir, int *ret_fd, struct err *err);
 
 #endif
