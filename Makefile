@@ -19,7 +19,7 @@ configure:
 	elif ! cmp -s $(BUILD)/sources.new $(BUILD)/sources.list; then meson setup --reconfigure $(BUILD) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; fi
 	@mv $(BUILD)/sources.new $(BUILD)/sources.list
 
-.PHONY: unit sim demo check bench fuzz format tidy install clean help
+.PHONY: unit sim demo check rounds bench fuzz format tidy install clean help
 unit: configure ## unit tests only
 	@tools/deps check
 	@ninja -C $(BUILD)
@@ -28,6 +28,14 @@ unit: configure ## unit tests only
 sim: configure ## simulator: SEED=7 replays one, SEEDS=1..1000 runs many
 	@ninja -C $(BUILD) sim >/dev/null
 	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1..1000))
+
+check: ## everything that must hold, sanitizers too; ONLY="plain sim" for a part
+	@tools/deps build check
+	@tools/check $(ONLY)
+
+rounds: all ## ROUNDS=100 times: SIGKILL of a random node under writes, restart, compare
+	@tools/deps check
+	@ROUNDS=$(or $(ROUNDS),100) QUERN=$(BUILD)/quern /usr/bin/python3 -m pytest -q -s -p no:cacheprovider test/test_kill.py -k rounds
 
 fuzz: ## each parser's fuzzer for SECONDS=60; ONLY=http1 for one
 	@tools/deps build fuzz

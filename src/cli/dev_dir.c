@@ -28,8 +28,8 @@ int dev_dir_read_pid(const char *path) {
     _cleanup_(buf_finip) struct buf text = BUF_INIT;
     if (file_read_whole(path, 32, &text, NULL) != 0)
         return 0;
-    int pid = atoi(text.data);
-    return pid > 1 ? pid : 0;
+    long pid = strtol(text.data, NULL, 10);
+    return pid > 1 && pid < INT_MAX ? (int)pid : 0;
 }
 
 int dev_dir_write_pid(const char *path, int pid, struct err *err) {

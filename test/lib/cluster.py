@@ -81,6 +81,15 @@ class Cluster:
         self.process.stdout.close()
         self.process = None
         assert status == 0, f"quern dev ended with {status}"
+        self.check_logs()
+
+    def check_logs(self):
+        """What a sanitizer found, or an assertion, fails the test that ran then."""
+        for i in range(1, self.nodes + 1):
+            with open(f"{self.directory}/node{i}/log", errors="replace") as log:
+                bad = [line for line in log if "Sanitizer" in line or "runtime error" in line
+                       or "assertion" in line.lower()]
+            assert not bad, f"node{i}: {bad[0]}"
 
     def print_logs(self):
         for i in range(1, self.nodes + 1):
