@@ -53,6 +53,17 @@ static inline struct span span_trim(struct span text) {
     return text;
 }
 
+/* Whether it is one of the words, which are separated by single spaces. */
+static inline bool span_in_words(struct span a, const char *words) {
+    while (*words != '\0') {
+        size_t size = strcspn(words, " ");
+        if (span_equal(a, (struct span){words, size}))
+            return true;
+        words += size + (words[size] == ' ');
+    }
+    return false;
+}
+
 /* Bytewise order, a shorter prefix first: the order of S3 keys. */
 static inline int span_compare(struct span a, struct span b) {
     size_t common = a.size < b.size ? a.size : b.size;

@@ -11,10 +11,10 @@
 struct gateway;
 
 struct gateway_options {
-    int listen_fd;           /* ownership passes */
-    const char *access_key;  /* the root user's; copied */
+    int listen_fd;          /* ownership passes */
+    const char *access_key; /* the root user's; copied */
     const char *secret_key;
-    uint32_t self;           /* node id */
+    uint32_t self; /* node id */
     struct meta_client *meta;
     struct store_client *store_client;
     struct rpc_client *rpc;
@@ -24,7 +24,8 @@ struct gateway_options {
     const char *sandbox_reason;
 };
 
-int gateway_start(const struct gateway_options *options, struct gateway **ret_gateway, struct err *err);
+int gateway_start(const struct gateway_options *options, struct gateway **ret_gateway,
+                  struct err *err);
 struct gateway *gateway_stop(struct gateway *gateway);
 
 #endif

@@ -25,7 +25,8 @@ uint64_t clock_wall_ms(void) {
 
 void clock_sleep_until(uint64_t deadline_ns) {
     ASSERT(deadline_ns != DEADLINE_NONE);
-    struct timespec until = {.tv_sec = (time_t)(deadline_ns / NS_PER_S), .tv_nsec = (long)(deadline_ns % NS_PER_S)};
+    struct timespec until = {.tv_sec = (time_t)(deadline_ns / NS_PER_S),
+                             .tv_nsec = (long)(deadline_ns % NS_PER_S)};
     while (clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &until, NULL) == EINTR)
         ;
 }
@@ -44,7 +45,8 @@ int clock_poll_ms(uint64_t deadline_ns) {
 void clock_cond_init(pthread_cond_t *cond) {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* condition variables know no CLOCK_BOOTTIME */
+    pthread_condattr_setclock(&attributes,
+                              CLOCK_MONOTONIC); /* condition variables know no CLOCK_BOOTTIME */
     pthread_cond_init(cond, &attributes);
     pthread_condattr_destroy(&attributes);
 }
@@ -56,7 +58,9 @@ bool clock_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadl
     if (deadline_ns <= now_ns)
         return false;
     struct timespec until = clock_read(CLOCK_MONOTONIC);
-    uint64_t until_ns = (uint64_t)until.tv_sec * NS_PER_S + (uint64_t)until.tv_nsec + (deadline_ns - now_ns);
-    until = (struct timespec){.tv_sec = (time_t)(until_ns / NS_PER_S), .tv_nsec = (long)(until_ns % NS_PER_S)};
+    uint64_t until_ns =
+        (uint64_t)until.tv_sec * NS_PER_S + (uint64_t)until.tv_nsec + (deadline_ns - now_ns);
+    until = (struct timespec){.tv_sec = (time_t)(until_ns / NS_PER_S),
+                              .tv_nsec = (long)(until_ns % NS_PER_S)};
     return pthread_cond_timedwait(cond, lock, &until) != ETIMEDOUT;
 }

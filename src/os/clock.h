@@ -10,18 +10,20 @@
 #define NS_PER_S 1000000000ull
 #define DEADLINE_NONE UINT64_MAX
 
-uint64_t clock_now_ns(void);      /* CLOCK_BOOTTIME: goes on in suspend */
-uint64_t clock_wall_ms(void);     /* since 1970, UTC */
+uint64_t clock_now_ns(void);  /* CLOCK_BOOTTIME: goes on in suspend */
+uint64_t clock_wall_ms(void); /* since 1970, UTC */
 void clock_sleep_until(uint64_t deadline_ns);
 
 static inline uint64_t clock_deadline_ms(uint64_t ms) {
     return clock_now_ns() + ms * NS_PER_MS;
 }
 
-/* What is left until the deadline, for poll(2): -1 for DEADLINE_NONE, 0 when it has passed, else rounded up. */
+/* What is left until the deadline, for poll(2): -1 for DEADLINE_NONE, 0 when it has passed, else
+ * rounded up. */
 int clock_poll_ms(uint64_t deadline_ns);
 
-/* Condition variables that understand such deadlines. The wait returns false when the deadline has passed. */
+/* Condition variables that understand such deadlines. The wait returns false when the deadline has
+ * passed. */
 void clock_cond_init(pthread_cond_t *cond);
 bool clock_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns);
 

@@ -141,8 +141,9 @@ int file_lock(const char *path, int *ret_fd, struct err *err) {
     if (fd < 0)
         return err_errno(err, errno, "open %s", path);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-        return errno == EWOULDBLOCK ? err_set(err, ERR_EXISTS, "%s is locked by another process", path)
-                                    : err_errno(err, errno, "lock %s", path);
+        return errno == EWOULDBLOCK
+                   ? err_set(err, ERR_EXISTS, "%s is locked by another process", path)
+                   : err_errno(err, errno, "lock %s", path);
     *ret_fd = TAKE_FD(fd);
     return 0;
 }

@@ -1,4 +1,5 @@
-/* TCP with deadlines: non-blocking sockets, tried first and waited for in poll(2) only when they would block. */
+/* TCP with deadlines: non-blocking sockets, tried first and waited for in poll(2) only when they
+ * would block. */
 #include "os/net.h"
 
 #include <errno.h>
@@ -17,7 +18,8 @@
 #define LISTEN_BACKLOG 1024
 
 /* The part before the last colon without brackets, and the number after it. */
-int net_parse_address(const char *address, char ret_host[NET_ADDRESS_SIZE], uint16_t *ret_port, struct err *err) {
+int net_parse_address(const char *address, char ret_host[NET_ADDRESS_SIZE], uint16_t *ret_port,
+                      struct err *err) {
     const char *colon = strrchr(address, ':');
     if (colon == NULL || colon[1] == '\0' || strlen(address) >= NET_ADDRESS_SIZE)
         return err_set(err, ERR_INVALID, "\"%.80s\" is not HOST:PORT", address);
@@ -29,7 +31,8 @@ int net_parse_address(const char *address, char ret_host[NET_ADDRESS_SIZE], uint
     const char *host = address;
     bool bracketed = size >= 2 && host[0] == '[' && host[size - 1] == ']';
     if (!bracketed && memchr(host, ':', size) != NULL)
-        return err_set(err, ERR_INVALID, "\"%.80s\": write an IPv6 address as [ADDRESS]:PORT", address);
+        return err_set(err, ERR_INVALID, "\"%.80s\": write an IPv6 address as [ADDRESS]:PORT",
+                       address);
     if (bracketed) {
         host++;
         size -= 2;
@@ -40,8 +43,8 @@ int net_parse_address(const char *address, char ret_host[NET_ADDRESS_SIZE], uint
     return 0;
 }
 
-static int net_look_up(const char *address, int flags, char host[NET_ADDRESS_SIZE], uint16_t *ret_port,
-                       struct addrinfo **ret_list, struct err *err) {
+static int net_look_up(const char *address, int flags, char host[NET_ADDRESS_SIZE],
+                       uint16_t *ret_port, struct addrinfo **ret_list, struct err *err) {
     int rc = net_parse_address(address, host, ret_port, err);
     if (rc != 0)
         return rc;
@@ -67,7 +70,8 @@ static void net_print_address(int fd, char text[NET_ADDRESS_SIZE]) {
     if (getsockname(fd, (struct sockaddr *)&name, &size) == 0 &&
         getnameinfo((struct sockaddr *)&name, size, host, sizeof host, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-        snprintf(text, NET_ADDRESS_SIZE, name.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+        snprintf(text, NET_ADDRESS_SIZE, name.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host,
+                 port);
 }
 
 int net_listen(const char *address, int *ret_fd, char *ret_address, struct err *err) {
@@ -85,8 +89,9 @@ int net_listen(const char *address, int *ret_fd, char *ret_address, struct err *
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, list->ai_addr, list->ai_addrlen) != 0 || listen(fd, LISTEN_BACKLOG) != 0)
-        return errno == EADDRINUSE ? err_set(err, ERR_EXISTS, "port %u on %s is in use", port, shown)
-                                   : err_errno(err, errno, "cannot listen on port %u of %s", port, shown);
+        return errno == EADDRINUSE
+                   ? err_set(err, ERR_EXISTS, "port %u on %s is in use", port, shown)
+                   : err_errno(err, errno, "cannot listen on port %u of %s", port, shown);
     if (ret_address != NULL)
         net_print_address(fd, ret_address);
     *ret_fd = TAKE_FD(fd);
@@ -107,8 +112,10 @@ static int net_wait(int fd, short events, uint64_t deadline_ns, const char *what
     }
 }
 
-static int net_connect_one(const struct addrinfo *to, uint64_t deadline_ns, int *ret_fd, struct err *err) {
-    _cleanup_(fd_closep) int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, to->ai_protocol);
+static int net_connect_one(const struct addrinfo *to, uint64_t deadline_ns, int *ret_fd,
+                           struct err *err) {
+    _cleanup_(fd_closep) int fd =
+        socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, to->ai_protocol);
     if (fd < 0)
         return err_errno(err, errno, "socket");
     int on = 1;
@@ -145,7 +152,8 @@ int net_connect(const char *address, uint64_t deadline_ns, int *ret_fd, struct e
     return rc == 0 ? 0 : err_set(err, rc, "%s: %s", address, err_message(&last, rc));
 }
 
-int net_read(int fd, void *data, size_t size, uint64_t deadline_ns, size_t *ret_size, struct err *err) {
+int net_read(int fd, void *data, size_t size, uint64_t deadline_ns, size_t *ret_size,
+             struct err *err) {
     for (;;) {
         ssize_t got = recv(fd, data, size, 0);
         if (got >= 0) {

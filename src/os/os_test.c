@@ -83,7 +83,8 @@ static void test_files(void **state) {
     close(again);
 
     unlink(path);
-    for (char *slash = strrchr(path, '/'); strlen(path) >= strlen(dir); slash = strrchr(path, '/')) {
+    for (char *slash = strrchr(path, '/'); strlen(path) >= strlen(dir);
+         slash = strrchr(path, '/')) {
         *slash = '\0';
         if (strlen(path) >= strlen(dir))
             assert_int_equal(rmdir(path), 0);
@@ -96,8 +97,15 @@ static void test_addresses(void **state) {
         const char *address, *host;
         int port; /* -1: refused */
     } rows[] = {
-        {"127.0.0.1:9000", "127.0.0.1", 9000}, {"[::1]:80", "::1", 80}, {":9", "", 9}, {"host:65535", "host", 65535},
-        {"host", NULL, -1}, {"host:", NULL, -1}, {"host:65536", NULL, -1}, {"::1:80", NULL, -1}, {"host:+1", NULL, -1},
+        {"127.0.0.1:9000", "127.0.0.1", 9000},
+        {"[::1]:80", "::1", 80},
+        {":9", "", 9},
+        {"host:65535", "host", 65535},
+        {"host", NULL, -1},
+        {"host:", NULL, -1},
+        {"host:65536", NULL, -1},
+        {"::1:80", NULL, -1},
+        {"host:+1", NULL, -1},
         {"host:1x", NULL, -1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -126,7 +134,8 @@ static void test_sockets(void **state) {
 
     char data[16];
     size_t size = 99;
-    assert_int_equal(net_read(other, data, sizeof data, clock_deadline_ms(5), &size, &err), ERR_TIMEOUT);
+    assert_int_equal(net_read(other, data, sizeof data, clock_deadline_ms(5), &size, &err),
+                     ERR_TIMEOUT);
     assert_int_equal(size, 99);
     char he[] = "he", llo[] = "llo";
     struct iovec iov[] = {{NULL, 0}, {he, 2}, {he, 0}, {llo, 3}};
@@ -147,8 +156,9 @@ static void test_sockets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clock),     cmocka_unit_test(test_random),  cmocka_unit_test(test_files),
-        cmocka_unit_test(test_addresses), cmocka_unit_test(test_sockets),
+        cmocka_unit_test(test_clock),   cmocka_unit_test(test_random),
+        cmocka_unit_test(test_files),   cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

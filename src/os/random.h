@@ -1,4 +1,5 @@
-/* Randomness from the kernel; for identifiers and secrets. Never fails (panics when the kernel has none). */
+/* Randomness from the kernel; for identifiers and secrets. Never fails (panics when the kernel has
+ * none). */
 #ifndef QUERN_OS_RANDOM_H
 #define QUERN_OS_RANDOM_H
 

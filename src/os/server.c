@@ -2,8 +2,9 @@
  *
  *      accept -> PARKED --readable--> QUEUED --thread--> ACTIVE --serve()--> PARKED or closed
  *
- * The waiter thread alone accepts, takes events and closes idle connections; EPOLLONESHOT means that a connection has no event
- * under way unless it is parked. Whoever moves a connection holds the lock; no callback runs under it. */
+ * The waiter thread alone accepts, takes events and closes idle connections; EPOLLONESHOT means
+ * that a connection has no event under way unless it is parked. Whoever moves a connection holds
+ * the lock; no callback runs under it. */
 #include "os/server.h"
 
 #include <errno.h>
@@ -73,7 +74,9 @@ static void connection_close(struct server *server, struct connection *connectio
     if (server->protocol.closed != NULL)
         server->protocol.closed(server->protocol.context, &connection->conn);
     pthread_mutex_lock(&server->lock);
-    list_remove(&connection->node); /* with the descriptor still open: server_stop() may be shutting it down */
+    list_remove(
+        &connection
+             ->node); /* with the descriptor still open: server_stop() may be shutting it down */
     server->connections--;
     pthread_mutex_unlock(&server->lock);
     close(connection->conn.fd);
@@ -82,7 +85,8 @@ static void connection_close(struct server *server, struct connection *connectio
 
 /* Hands it to the waiter; false when the server is stopping or epoll refuses. */
 static bool connection_park(struct server *server, struct connection *connection, int operation) {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = connection};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+                                .data.ptr = connection};
     pthread_mutex_lock(&server->lock);
     list_remove(&connection->node);
     connection->parked_ns = clock_now_ns();
@@ -93,15 +97,16 @@ static bool connection_park(struct server *server, struct connection *connection
     return parked;
 }
 
-static void print_peer(const struct sockaddr_storage *address, socklen_t size, char text[PEER_SIZE]) {
+static void print_peer(const struct sockaddr_storage *address, socklen_t size,
+                       char text[PEER_SIZE]) {
     char host[NI_MAXHOST], port[NI_MAXSERV];
     if (getnameinfo((const struct sockaddr *)address, size, host, sizeof host, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV) == 0)
         snprintf(text, PEER_SIZE, "%s:%s", host, port);
 }
 
-static struct connection *connection_new(struct server *server, int fd, const struct sockaddr_storage *address,
-                                         socklen_t size) {
+static struct connection *connection_new(struct server *server, int fd,
+                                         const struct sockaddr_storage *address, socklen_t size) {
     struct connection *connection = calloc(1, sizeof *connection);
     if (connection == NULL)
         return NULL;
@@ -121,8 +126,10 @@ static bool server_is_full(struct server *server) {
     return full;
 }
 
-static void connection_open(struct server *server, int fd, const struct sockaddr_storage *address, socklen_t size) {
-    struct connection *connection = server_is_full(server) ? NULL : connection_new(server, fd, address, size);
+static void connection_open(struct server *server, int fd, const struct sockaddr_storage *address,
+                            socklen_t size) {
+    struct connection *connection =
+        server_is_full(server) ? NULL : connection_new(server, fd, address, size);
     if (connection == NULL) {
         close(fd);
         return;
@@ -137,7 +144,8 @@ static void connection_open(struct server *server, int fd, const struct sockaddr
 
 /* ---- the pool ---- */
 
-/* The next connection to serve, or NULL when the thread is to end. Called and left with the lock held. */
+/* The next connection to serve, or NULL when the thread is to end. Called and left with the lock
+ * held. */
 static struct connection *pool_next(struct server *server) {
     uint64_t until_ns = clock_deadline_ms(THREAD_IDLE_MS);
     bool in_time = true;
@@ -148,7 +156,8 @@ static struct connection *pool_next(struct server *server) {
         in_time = clock_cond_wait(&server->work, &server->lock, until_ns);
         server->threads_idle--;
     }
-    struct connection *connection = LIST_ENTRY(list_pop_head(&server->queue), struct connection, node);
+    struct connection *connection =
+        LIST_ENTRY(list_pop_head(&server->queue), struct connection, node);
     server->queued--;
     list_add_tail(&server->active, &connection->node);
     return connection;
@@ -179,7 +188,8 @@ static void *pool_run(void *argument) {
     return NULL;
 }
 
-static int thread_start(struct server *server, void *(*run)(void *), bool detached, pthread_t *ret_thread) {
+static int thread_start(struct server *server, void *(*run)(void *), bool detached,
+                        pthread_t *ret_thread) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
@@ -192,8 +202,8 @@ static int thread_start(struct server *server, void *(*run)(void *), bool detach
     return failure;
 }
 
-/* Sees that the queue is worked on. With the lock held. Without a new thread the old ones get there in order; when there
- * is none at all the next sweep tries again. */
+/* Sees that the queue is worked on. With the lock held. Without a new thread the old ones get there
+ * in order; when there is none at all the next sweep tries again. */
 static void pool_wake(struct server *server) {
     if (server->queued == 0)
         return;
@@ -212,11 +222,13 @@ static void waiter_accept(struct server *server) {
     for (int i = 0; i < ACCEPTS_MAX; i++) {
         struct sockaddr_storage address = {0};
         socklen_t size = sizeof address;
-        int fd = accept4(server->listen_fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(server->listen_fd, (struct sockaddr *)&address, &size,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
             connection_open(server, fd, &address, size);
         else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-            return clock_sleep_until(clock_deadline_ms(10)); /* the backlog stays readable: do not spin on it */
+            return clock_sleep_until(
+                clock_deadline_ms(10)); /* the backlog stays readable: do not spin on it */
         else if (errno != EINTR && errno != ECONNABORTED)
             return;
     }
@@ -275,7 +287,8 @@ static void *waiter_run(void *argument) {
             else if (events[i].data.ptr != &server->wake_fd)
                 waiter_queue(server, events[i].data.ptr);
         }
-        if (clock_now_ns() >= sweep_ns) { /* after the events: they name connections that must still be there */
+        if (clock_now_ns() >=
+            sweep_ns) { /* after the events: they name connections that must still be there */
             waiter_sweep(server);
             sweep_ns = clock_deadline_ms(SWEEP_MS);
         }
@@ -285,7 +298,8 @@ static void *waiter_run(void *argument) {
 
 /* ---- start and stop ---- */
 
-static void server_init(struct server *server, int listen_fd, const struct server_protocol *protocol,
+static void server_init(struct server *server, int listen_fd,
+                        const struct server_protocol *protocol,
                         const struct server_options *options) {
     server->protocol = *protocol;
     server->options = *options;
@@ -295,7 +309,8 @@ static void server_init(struct server *server, int listen_fd, const struct serve
         server->options.connections_max = 4096;
     if (options->idle_ms_max == 0)
         server->options.idle_ms_max = 60000;
-    snprintf(server->name, sizeof server->name, "%s", options->name != NULL ? options->name : "server");
+    snprintf(server->name, sizeof server->name, "%s",
+             options->name != NULL ? options->name : "server");
     server->listen_fd = listen_fd;
     server->epoll_fd = server->wake_fd = -1;
     list_init(&server->parked);
@@ -331,8 +346,9 @@ static int server_open(struct server *server, struct err *err) {
     return failure == 0 ? 0 : err_errno(err, failure, "cannot start a thread");
 }
 
-int server_start(int listen_fd, const struct server_protocol *protocol, const struct server_options *options,
-                 struct server **ret_server, struct err *err) {
+int server_start(int listen_fd, const struct server_protocol *protocol,
+                 const struct server_options *options, struct server **ret_server,
+                 struct err *err) {
     ASSERT(protocol->serve != NULL);
     struct server *server = calloc(1, sizeof *server);
     if (server == NULL) {
@@ -363,7 +379,7 @@ struct server *server_stop(struct server *server) {
 
     pthread_mutex_lock(&server->lock);
     LIST_FOR_EACH(node, &server->active)
-        shutdown(LIST_ENTRY(node, struct connection, node)->conn.fd, SHUT_RD);
+    shutdown(LIST_ENTRY(node, struct connection, node)->conn.fd, SHUT_RD);
     while (server->threads > 0)
         pthread_cond_wait(&server->ended, &server->lock);
     pthread_mutex_unlock(&server->lock);
@@ -381,7 +397,8 @@ bool server_is_stopping(const struct server *server) {
 bool server_linger(struct server_conn *conn, unsigned ms) {
     struct pollfd poll_fd = {.fd = conn->fd, .events = POLLIN};
     for (unsigned waited = 0;; waited += LINGER_STEP_MS) {
-        bool last = waited >= ms || atomic_load(&conn->server->queued) > 0 || server_is_stopping(conn->server);
+        bool last = waited >= ms || atomic_load(&conn->server->queued) > 0 ||
+                    server_is_stopping(conn->server);
         int ready = poll(&poll_fd, 1, last ? 0 : LINGER_STEP_MS);
         if (ready != 0 || last)
             return ready > 0;

@@ -42,7 +42,8 @@ static void close_all(struct list *conns) {
         conn_close(LIST_ENTRY(node, struct rpc_conn, node_in_pool));
 }
 
-struct rpc_client *rpc_client_new(const struct rpc_identity *self, rpc_resolve *resolve, void *context) {
+struct rpc_client *rpc_client_new(const struct rpc_identity *self, rpc_resolve *resolve,
+                                  void *context) {
     struct rpc_client *client = calloc(1, sizeof *client);
     if (client == NULL)
         panic("out of memory for the rpc client");
@@ -118,7 +119,8 @@ static void pool_expire(struct rpc_client *client, struct list *expired) {
 /* Nothing may be there to read from an idle connection, not even its end. */
 static bool conn_is_idle(const struct rpc_conn *conn) {
     char byte;
-    return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 /* The youngest idle connection that still lives, or NULL. */
@@ -140,8 +142,8 @@ static struct rpc_conn *open_pooled(struct rpc_client *client, uint32_t node_id)
     }
 }
 
-static int greet(struct rpc_client *client, uint32_t node_id, struct rpc_conn *conn, uint64_t deadline_ns,
-                 struct err *err) {
+static int greet(struct rpc_client *client, uint32_t node_id, struct rpc_conn *conn,
+                 uint64_t deadline_ns, struct err *err) {
     int rc = rpc_send_hello(conn, &client->self, deadline_ns, err);
     if (rc == 0)
         rc = rpc_receive_hello(conn, &client->self, deadline_ns, err);
@@ -150,8 +152,8 @@ static int greet(struct rpc_client *client, uint32_t node_id, struct rpc_conn *c
     return rc;
 }
 
-static int open_new(struct rpc_client *client, uint32_t node_id, uint64_t deadline_ns, struct rpc_conn **ret_conn,
-                    struct err *err) {
+static int open_new(struct rpc_client *client, uint32_t node_id, uint64_t deadline_ns,
+                    struct rpc_conn **ret_conn, struct err *err) {
     char address[NET_ADDRESS_SIZE];
     _cleanup_(fd_closep) int fd = -1;
     int rc = client->resolve(client->context, node_id, address, sizeof address);
@@ -174,8 +176,8 @@ static int open_new(struct rpc_client *client, uint32_t node_id, uint64_t deadli
     return 0;
 }
 
-int rpc_open(struct rpc_client *client, uint32_t node_id, uint64_t deadline_ns, struct rpc_conn **ret_conn,
-             struct err *err) {
+int rpc_open(struct rpc_client *client, uint32_t node_id, uint64_t deadline_ns,
+             struct rpc_conn **ret_conn, struct err *err) {
     struct rpc_conn *conn = open_pooled(client, node_id);
     if (conn == NULL)
         return open_new(client, node_id, deadline_ns, ret_conn, err);
@@ -191,7 +193,9 @@ void rpc_release(struct rpc_client *client, struct rpc_conn *conn, bool reusable
     conn->released_ns = clock_now_ns();
     pthread_mutex_lock(&client->lock);
     pool_expire(client, &closing);
-    struct peer *peer = reusable && !conn->broken && !rpc_conn_has_bytes(conn) ? peer_get(client, conn->node) : NULL;
+    struct peer *peer = reusable && !conn->broken && !rpc_conn_has_bytes(conn)
+                            ? peer_get(client, conn->node)
+                            : NULL;
     if (peer != NULL && peer->idle_count < IDLE_MAX) {
         list_add_tail(&peer->idle, &conn->node_in_pool);
         peer->idle_count++;
@@ -212,8 +216,8 @@ static int exchange(struct rpc_conn *conn, uint16_t type, struct span request, u
     return rc != 0 ? rc : rpc_receive(conn, &reply_type, ret_reply, deadline_ns, err);
 }
 
-int rpc_call(struct rpc_client *client, uint32_t node_id, uint16_t type, struct span request, bool idempotent,
-             uint64_t deadline_ns, struct buf *ret_reply, struct err *err) {
+int rpc_call(struct rpc_client *client, uint32_t node_id, uint16_t type, struct span request,
+             bool idempotent, uint64_t deadline_ns, struct buf *ret_reply, struct err *err) {
     struct rpc_conn *conn;
     struct err inner = {0};
     int rc = rpc_open(client, node_id, deadline_ns, &conn, err);

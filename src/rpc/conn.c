@@ -34,8 +34,8 @@ static int conn_break(struct rpc_conn *conn, int rc) {
     return rc;
 }
 
-int rpc_send(struct rpc_conn *conn, uint16_t type, const struct iovec *iov, int count, uint64_t deadline_ns,
-             struct err *err) {
+int rpc_send(struct rpc_conn *conn, uint16_t type, const struct iovec *iov, int count,
+             uint64_t deadline_ns, struct err *err) {
     ASSERT(count <= PARTS_MAX);
     uint8_t header[FRAME_HEADER_SIZE];
     struct iovec parts[1 + PARTS_MAX];
@@ -52,7 +52,8 @@ int rpc_send(struct rpc_conn *conn, uint16_t type, const struct iovec *iov, int 
     return rc == 0 ? 0 : conn_break(conn, rc);
 }
 
-int rpc_send_error(struct rpc_conn *conn, int code, const char *message, uint64_t deadline_ns, struct err *err) {
+int rpc_send_error(struct rpc_conn *conn, int code, const char *message, uint64_t deadline_ns,
+                   struct err *err) {
     ASSERT(code < 0);
     uint8_t head[FRAME_ERROR_HEAD_SIZE];
     frame_encode_error(code, head);
@@ -70,7 +71,8 @@ static int conn_fill(struct rpc_conn *conn, size_t wanted, uint64_t deadline_ns,
     conn->start = 0;
     while (conn->end < wanted) {
         size_t got;
-        int rc = net_read(conn->fd, conn->buffer + conn->end, sizeof conn->buffer - conn->end, deadline_ns, &got, err);
+        int rc = net_read(conn->fd, conn->buffer + conn->end, sizeof conn->buffer - conn->end,
+                          deadline_ns, &got, err);
         if (rc == 0 && got == 0)
             rc = err_set(err, ERR_CLOSED, "the peer closed the connection");
         if (rc != 0)
@@ -81,7 +83,8 @@ static int conn_fill(struct rpc_conn *conn, size_t wanted, uint64_t deadline_ns,
     return 0;
 }
 
-static int conn_take(struct rpc_conn *conn, void *data, size_t size, uint64_t deadline_ns, struct err *err) {
+static int conn_take(struct rpc_conn *conn, void *data, size_t size, uint64_t deadline_ns,
+                     struct err *err) {
     size_t held = conn->end - conn->start;
     if (held > size)
         held = size;
@@ -91,7 +94,8 @@ static int conn_take(struct rpc_conn *conn, void *data, size_t size, uint64_t de
     return net_read_all(conn->fd, (char *)data + held, size - held, deadline_ns, err);
 }
 
-static int receive_header(struct rpc_conn *conn, uint64_t deadline_ns, struct frame *ret_frame, struct err *err) {
+static int receive_header(struct rpc_conn *conn, uint64_t deadline_ns, struct frame *ret_frame,
+                          struct err *err) {
     int rc = conn_fill(conn, FRAME_HEADER_SIZE, deadline_ns, err);
     if (rc == 0)
         rc = frame_decode(conn->buffer + conn->start, RPC_BODY_MAX, ret_frame, err);
@@ -99,23 +103,27 @@ static int receive_header(struct rpc_conn *conn, uint64_t deadline_ns, struct fr
     return rc;
 }
 
-static int receive_body(struct rpc_conn *conn, const struct frame *frame, void *data, uint64_t deadline_ns,
-                        struct err *err) {
+static int receive_body(struct rpc_conn *conn, const struct frame *frame, void *data,
+                        uint64_t deadline_ns, struct err *err) {
     int rc = conn_take(conn, data, frame->length, deadline_ns, err);
     if (rc == 0 && crc32c_update(0, data, frame->length) != frame->body_crc32c)
         rc = err_set(err, ERR_CORRUPT, "a frame's body is damaged");
     return rc;
 }
 
-static int receive_error(struct rpc_conn *conn, const struct frame *frame, uint64_t deadline_ns, struct err *err) {
+static int receive_error(struct rpc_conn *conn, const struct frame *frame, uint64_t deadline_ns,
+                         struct err *err) {
     char body[FRAME_ERROR_HEAD_SIZE + sizeof err->text];
     if (frame->length > sizeof body)
-        return conn_break(conn, err_set(err, ERR_CORRUPT, "an error frame of %u bytes", frame->length));
+        return conn_break(conn,
+                          err_set(err, ERR_CORRUPT, "an error frame of %u bytes", frame->length));
     int rc = receive_body(conn, frame, body, deadline_ns, err);
-    return rc != 0 ? conn_break(conn, rc) : frame_decode_error((struct span){body, frame->length}, err);
+    return rc != 0 ? conn_break(conn, rc)
+                   : frame_decode_error((struct span){body, frame->length}, err);
 }
 
-int rpc_receive(struct rpc_conn *conn, uint16_t *ret_type, struct buf *body, uint64_t deadline_ns, struct err *err) {
+int rpc_receive(struct rpc_conn *conn, uint16_t *ret_type, struct buf *body, uint64_t deadline_ns,
+                struct err *err) {
     struct frame frame;
     int rc = receive_header(conn, deadline_ns, &frame, err);
     if (rc != 0)
@@ -125,7 +133,8 @@ int rpc_receive(struct rpc_conn *conn, uint16_t *ret_type, struct buf *body, uin
     buf_clear(body);
     char *to = buf_reserve(body, frame.length);
     if (to == NULL)
-        return conn_break(conn, err_set(err, ERR_NOMEM, "no room for a frame of %u bytes", frame.length));
+        return conn_break(conn,
+                          err_set(err, ERR_NOMEM, "no room for a frame of %u bytes", frame.length));
     rc = receive_body(conn, &frame, to, deadline_ns, err);
     if (rc != 0)
         return conn_break(conn, rc);
@@ -134,8 +143,8 @@ int rpc_receive(struct rpc_conn *conn, uint16_t *ret_type, struct buf *body, uin
     return 0;
 }
 
-int rpc_receive_into(struct rpc_conn *conn, uint16_t *ret_type, void *data, size_t room, size_t *ret_size,
-                     uint64_t deadline_ns, struct err *err) {
+int rpc_receive_into(struct rpc_conn *conn, uint16_t *ret_type, void *data, size_t room,
+                     size_t *ret_size, uint64_t deadline_ns, struct err *err) {
     struct frame frame;
     int rc = receive_header(conn, deadline_ns, &frame, err);
     if (rc != 0)
@@ -143,8 +152,9 @@ int rpc_receive_into(struct rpc_conn *conn, uint16_t *ret_type, void *data, size
     if (frame.type == RPC_ERROR)
         return receive_error(conn, &frame, deadline_ns, err);
     if (frame.length > room)
-        return conn_break(conn, err_set(err, ERR_LIMIT, "a frame of %u bytes; there is room for %zu", frame.length,
-                                        room));
+        return conn_break(conn,
+                          err_set(err, ERR_LIMIT, "a frame of %u bytes; there is room for %zu",
+                                  frame.length, room));
     rc = receive_body(conn, &frame, data, deadline_ns, err);
     if (rc != 0)
         return conn_break(conn, rc);
@@ -155,14 +165,17 @@ int rpc_receive_into(struct rpc_conn *conn, uint16_t *ret_type, void *data, size
 
 /* ---- hello ---- */
 
-int rpc_send_hello(struct rpc_conn *conn, const struct rpc_identity *self, uint64_t deadline_ns, struct err *err) {
+int rpc_send_hello(struct rpc_conn *conn, const struct rpc_identity *self, uint64_t deadline_ns,
+                   struct err *err) {
     uint8_t body[FRAME_HELLO_SIZE];
-    struct frame_hello hello = {FRAME_PROTOCOL_VERSION, self->node_id, self->cluster_id, self->incarnation};
+    struct frame_hello hello = {FRAME_PROTOCOL_VERSION, self->node_id, self->cluster_id,
+                                self->incarnation};
     frame_encode_hello(&hello, body);
     return rpc_send(conn, RPC_HELLO, &(struct iovec){body, sizeof body}, 1, deadline_ns, err);
 }
 
-int rpc_receive_hello(struct rpc_conn *conn, const struct rpc_identity *self, uint64_t deadline_ns, struct err *err) {
+int rpc_receive_hello(struct rpc_conn *conn, const struct rpc_identity *self, uint64_t deadline_ns,
+                      struct err *err) {
     char body[FRAME_HELLO_SIZE];
     size_t size;
     uint16_t type;
@@ -171,18 +184,21 @@ int rpc_receive_hello(struct rpc_conn *conn, const struct rpc_identity *self, ui
     if (rc != 0)
         return rc;
     if (type != RPC_HELLO)
-        return conn_break(conn, err_set(err, ERR_PROTOCOL, "the connection did not begin with a hello"));
+        return conn_break(conn,
+                          err_set(err, ERR_PROTOCOL, "the connection did not begin with a hello"));
     rc = frame_decode_hello((struct span){body, size}, &hello, err);
     if (rc != 0)
         return conn_break(conn, rc);
     if (hello.version != FRAME_PROTOCOL_VERSION)
-        return conn_break(conn, err_set(err, ERR_VERSION, "node %u speaks protocol %u, node %u speaks %u",
-                                        self->node_id, FRAME_PROTOCOL_VERSION, hello.node_id, hello.version));
+        return conn_break(
+            conn, err_set(err, ERR_VERSION, "node %u speaks protocol %u, node %u speaks %u",
+                          self->node_id, FRAME_PROTOCOL_VERSION, hello.node_id, hello.version));
     char ours[ID128_HEX_SIZE], theirs[ID128_HEX_SIZE];
     if (!id128_equal(hello.cluster_id, self->cluster_id))
-        return conn_break(conn, err_set(err, ERR_WRONG_CLUSTER, "node %u is of cluster %s, node %u of cluster %s",
-                                        self->node_id, id128_print(self->cluster_id, ours), hello.node_id,
-                                        id128_print(hello.cluster_id, theirs)));
+        return conn_break(conn, err_set(err, ERR_WRONG_CLUSTER,
+                                        "node %u is of cluster %s, node %u of cluster %s",
+                                        self->node_id, id128_print(self->cluster_id, ours),
+                                        hello.node_id, id128_print(hello.cluster_id, theirs)));
     conn->node = hello.node_id;
     conn->greeted = true;
     return 0;

@@ -19,7 +19,8 @@
 
 static const struct rpc_identity node1 = {.cluster_id = {{7}}, .incarnation = {{1}}, .node_id = 1};
 static const struct rpc_identity node2 = {.cluster_id = {{7}}, .incarnation = {{2}}, .node_id = 2};
-static const struct rpc_identity stranger = {.cluster_id = {{8}}, .incarnation = {{3}}, .node_id = 2};
+static const struct rpc_identity stranger = {
+    .cluster_id = {{8}}, .incarnation = {{3}}, .node_id = 2};
 
 struct world {
     char address[NET_ADDRESS_SIZE];
@@ -94,9 +95,12 @@ static void test_calls(void **state) {
     assert_string_equal(reply.data, "yx");
     assert_int_equal(rpc_call(client, 1, RPC_PING, span_of("?"), true, soon(), &reply, &err), 0);
     assert_string_equal(reply.data, "?");
-    assert_int_equal(rpc_call(client, 1, RPC_TASK_POLL, span_of("?"), true, soon(), &reply, &err), ERR_PROTOCOL);
-    assert_int_equal(rpc_call(client, 3, RPC_PING, span_of("?"), true, soon(), &reply, &err), ERR_NOT_FOUND);
-    assert_int_equal(rpc_call(client, 5, RPC_PING, span_of("?"), true, soon(), &reply, &err), ERR_WRONG_CLUSTER);
+    assert_int_equal(rpc_call(client, 1, RPC_TASK_POLL, span_of("?"), true, soon(), &reply, &err),
+                     ERR_PROTOCOL);
+    assert_int_equal(rpc_call(client, 3, RPC_PING, span_of("?"), true, soon(), &reply, &err),
+                     ERR_NOT_FOUND);
+    assert_int_equal(rpc_call(client, 5, RPC_PING, span_of("?"), true, soon(), &reply, &err),
+                     ERR_WRONG_CLUSTER);
     assert_non_null(strstr(err.text, "node 1 answered in its place"));
 
     char *big = calloc(1, RPC_BODY_MAX);
@@ -156,7 +160,8 @@ static void test_one_way_and_into(void **state) {
     assert_int_equal(type, RPC_META_QUERY);
     assert_memory_equal(word, "dcba", 4);
     assert_int_equal(atomic_load(&world.one_way), 500);
-    assert_int_equal(rpc_receive_into(conn, &type, word, 4, &size, clock_deadline_ms(5), NULL), ERR_TIMEOUT);
+    assert_int_equal(rpc_receive_into(conn, &type, word, 4, &size, clock_deadline_ms(5), NULL),
+                     ERR_TIMEOUT);
     rpc_release(client, conn, true); /* broken: it must not be used again */
     struct rpc_conn *other;
     assert_int_equal(rpc_open(client, 1, soon(), &other, NULL), 0);
@@ -212,9 +217,12 @@ static void test_many_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_calls),           cmocka_unit_test(test_stranger_is_refused),
-        cmocka_unit_test(test_garbage_is_refused), cmocka_unit_test(test_one_way_and_into),
-        cmocka_unit_test(test_server_restart),  cmocka_unit_test(test_many_threads),
+        cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_stranger_is_refused),
+        cmocka_unit_test(test_garbage_is_refused),
+        cmocka_unit_test(test_one_way_and_into),
+        cmocka_unit_test(test_server_restart),
+        cmocka_unit_test(test_many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

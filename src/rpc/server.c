@@ -12,7 +12,8 @@
 #define HELLO_MS 5000
 #define FRAME_MS 30000 /* from a frame's first byte to its last */
 #define LINGER_MS 20
-#define IDLE_MS_MAX 90000 /* longer than the client keeps one, so that it is the client who closes */
+#define IDLE_MS_MAX                                                                                \
+    90000 /* longer than the client keeps one, so that it is the client who closes */
 #define THREADS_MAX 512
 #define TYPES_MAX 128
 
@@ -27,7 +28,8 @@ struct rpc_server {
 
 static int handle_ping(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
     (void)context;
-    return rpc_send(conn, type, &(struct iovec){body->data, body->size}, 1, clock_deadline_ms(FRAME_MS), NULL);
+    return rpc_send(conn, type, &(struct iovec){body->data, body->size}, 1,
+                    clock_deadline_ms(FRAME_MS), NULL);
 }
 
 struct rpc_server *rpc_server_new(const struct rpc_identity *self) {
@@ -39,7 +41,8 @@ struct rpc_server *rpc_server_new(const struct rpc_identity *self) {
     return server;
 }
 
-void rpc_server_handle(struct rpc_server *server, uint16_t type, rpc_handler *handler, void *context) {
+void rpc_server_handle(struct rpc_server *server, uint16_t type, rpc_handler *handler,
+                       void *context) {
     ASSERT(type < TYPES_MAX && server->handlers[type].handle == NULL && server->server == NULL);
     server->handlers[type].handle = handler;
     server->handlers[type].context = context;
@@ -73,7 +76,8 @@ static int serve_exchange(struct rpc_server *server, struct rpc_conn *conn, stru
     if (rc != 0)
         return rc;
     if (type >= TYPES_MAX || server->handlers[type].handle == NULL) {
-        rpc_send_error(conn, ERR_PROTOCOL, "this node does not serve that message", clock_deadline_ms(HELLO_MS), NULL);
+        rpc_send_error(conn, ERR_PROTOCOL, "this node does not serve that message",
+                       clock_deadline_ms(HELLO_MS), NULL);
         return ERR_PROTOCOL;
     }
     rc = server->handlers[type].handle(server->handlers[type].context, conn, type, body);
@@ -96,7 +100,8 @@ static enum server_verdict serve(void *context, struct server_conn *server_conn)
 int rpc_server_start(struct rpc_server *server, int listen_fd, struct err *err) {
     ASSERT(server->server == NULL);
     struct server_protocol protocol = {server, serve_opened, serve, serve_closed};
-    struct server_options options = {.name = "rpc", .threads_max = THREADS_MAX, .idle_ms_max = IDLE_MS_MAX};
+    struct server_options options = {
+        .name = "rpc", .threads_max = THREADS_MAX, .idle_ms_max = IDLE_MS_MAX};
     return server_start(listen_fd, &protocol, &options, &server->server, err);
 }
 

@@ -19,8 +19,8 @@ void frame_encode(const struct frame *frame, uint8_t ret_header[FRAME_HEADER_SIZ
     le32_put(ret_header + 16, crc32c_update(0, ret_header, 16));
 }
 
-int frame_decode(const uint8_t header[FRAME_HEADER_SIZE], uint32_t length_max, struct frame *ret_frame,
-                 struct err *err) {
+int frame_decode(const uint8_t header[FRAME_HEADER_SIZE], uint32_t length_max,
+                 struct frame *ret_frame, struct err *err) {
     if (le32_get(header) != FRAME_MAGIC)
         return err_set(err, ERR_CORRUPT, "not a frame of ours");
     if (le32_get(header + 16) != crc32c_update(0, header, 16))
@@ -29,7 +29,8 @@ int frame_decode(const uint8_t header[FRAME_HEADER_SIZE], uint32_t length_max, s
         return err_set(err, ERR_CORRUPT, "a frame with unknown flags");
     uint32_t length = le32_get(header + 8);
     if (length > length_max)
-        return err_set(err, ERR_LIMIT, "a frame of %u bytes; at most %u are allowed", length, length_max);
+        return err_set(err, ERR_LIMIT, "a frame of %u bytes; at most %u are allowed", length,
+                       length_max);
     *ret_frame = (struct frame){
         .type = le16_get(header + 4), .length = length, .body_crc32c = le32_get(header + 12)};
     return 0;

@@ -1,8 +1,9 @@
-/* What goes between nodes: the header of a frame, the hello that opens a connection, and the body of an error.
+/* What goes between nodes: the header of a frame, the hello that opens a connection, and the body
+ * of an error.
  *
- *      header  0 magic  4 type  6 flags (0)  8 length of the body  12 crc32c of the body  16 crc32c of bytes 0..15
- *      hello   0 protocol version  4 node id  8 cluster id  24 incarnation
- *      error   0 code (of tbl/errors.h, negative)  4 text to the end of the body */
+ *      header  0 magic  4 type  6 flags (0)  8 length of the body  12 crc32c of the body  16 crc32c
+ * of bytes 0..15 hello   0 protocol version  4 node id  8 cluster id  24 incarnation error   0 code
+ * (of tbl/errors.h, negative)  4 text to the end of the body */
 #ifndef QUERN_WIRE_FRAME_H
 #define QUERN_WIRE_FRAME_H
 
@@ -23,7 +24,8 @@ struct frame {
 
 void frame_encode(const struct frame *frame, uint8_t ret_header[FRAME_HEADER_SIZE]);
 /* Errors: CORRUPT (magic, flags or checksum), LIMIT (a body longer than length_max). */
-int frame_decode(const uint8_t header[FRAME_HEADER_SIZE], uint32_t length_max, struct frame *ret_frame, struct err *err);
+int frame_decode(const uint8_t header[FRAME_HEADER_SIZE], uint32_t length_max,
+                 struct frame *ret_frame, struct err *err);
 
 #define FRAME_HELLO_SIZE 40
 
@@ -35,11 +37,13 @@ struct frame_hello {
 };
 
 void frame_encode_hello(const struct frame_hello *hello, uint8_t ret_body[FRAME_HELLO_SIZE]);
-int frame_decode_hello(struct span body, struct frame_hello *ret_hello, struct err *err); /* CORRUPT */
+int frame_decode_hello(struct span body, struct frame_hello *ret_hello,
+                       struct err *err); /* CORRUPT */
 
 #define FRAME_ERROR_HEAD_SIZE 4
 
-void frame_encode_error(int code, uint8_t ret_head[FRAME_ERROR_HEAD_SIZE]); /* the text follows it */
+void frame_encode_error(int code,
+                        uint8_t ret_head[FRAME_ERROR_HEAD_SIZE]); /* the text follows it */
 /* Sets err to the error that the body tells and returns its code; CORRUPT when it tells none. */
 int frame_decode_error(struct span body, struct err *err);
 

@@ -28,13 +28,15 @@ static void test_header(void **state) {
 
 static void test_hello(void **state) {
     (void)state;
-    const struct frame_hello hello = {.version = 1, .node_id = 3, .cluster_id = {{1, 2}}, .incarnation = {{9}}};
+    const struct frame_hello hello = {
+        .version = 1, .node_id = 3, .cluster_id = {{1, 2}}, .incarnation = {{9}}};
     uint8_t body[FRAME_HELLO_SIZE];
     frame_encode_hello(&hello, body);
     struct frame_hello again;
     assert_int_equal(frame_decode_hello((struct span){(char *)body, sizeof body}, &again, NULL), 0);
     assert_memory_equal(&again, &hello, sizeof hello);
-    assert_int_equal(frame_decode_hello((struct span){(char *)body, sizeof body - 1}, &again, NULL), ERR_CORRUPT);
+    assert_int_equal(frame_decode_hello((struct span){(char *)body, sizeof body - 1}, &again, NULL),
+                     ERR_CORRUPT);
 }
 
 static void test_error(void **state) {
@@ -55,7 +57,7 @@ static void test_error(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_header), cmocka_unit_test(test_hello), cmocka_unit_test(test_error)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_header), cmocka_unit_test(test_hello),
+                                       cmocka_unit_test(test_error)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,169 @@
+/* The admin API: health, the cluster's status, and where an object's chunks are. JSON by jansson.
+ */
+#include "gateway/api.h"
+
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "gateway/catalogue.h"
+#include "gateway/gateway_impl.h"
+#include "gateway/request.h"
+#include "os/clock.h"
+
+#define GROUPS_MAX 64
+#define NODE_MS_MAX 1000 /* a node that does not answer by then is shown as such */
+
+int api_reply(struct request *request, int status, json_t *json) {
+    _cleanup_(freep) char *text =
+        json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+    json_decref(json);
+    if (text == NULL)
+        return err_set(&request->err, ERR_NOMEM, "a reply in JSON");
+    return reply_json(request, status, span_of(text));
+}
+
+int api_healthz(struct request *request) {
+    return api_reply(request, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+/* Ready: the root group answers. */
+int api_readyz(struct request *request) {
+    Pb__GetClusterMap get = PB__GET_CLUSTER_MAP__INIT;
+    Pb__Query query = PB__QUERY__INIT;
+    Pb__Reply *reply;
+    query.op_case = PB__QUERY__OP_GET_CLUSTER_MAP;
+    query.get_cluster_map = &get;
+    request->deadline_ns = clock_deadline_ms(NODE_MS_MAX);
+    int rc = catalogue_query(request, META_ROOT, &query, &reply);
+    return rc != 0 ? rc : api_reply(request, 200, json_pack("{s:s}", "status", "ready"));
+}
+
+/* ---- status ---- */
+
+static json_t *roles_json(uint32_t roles) {
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } names[] = {{ROLE_GATEWAY, "gateway"},
+                 {ROLE_META, "meta"},
+                 {ROLE_STORE, "store"},
+                 {ROLE_WORKER, "worker"}};
+    json_t *list = json_array();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (roles & names[i].bit)
+            json_array_append_new(list, json_string(names[i].name));
+    return list;
+}
+
+static json_t *store_json(const struct store_status *status) {
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "chunks", (json_int_t)status->chunks,
+                     "bytes", (json_int_t)status->bytes, "disk_free_bytes",
+                     (json_int_t)status->disk_free_bytes, "disk_total_bytes",
+                     (json_int_t)status->disk_total_bytes, "missing_chunks",
+                     (json_int_t)status->missing_chunks, "repaired_chunks",
+                     (json_int_t)status->repaired_chunks, "failed", status->failed);
+}
+
+/* null when the node has no store or does not answer. */
+static json_t *node_store_json(struct gateway *gateway, const struct place_node *node,
+                               bool *ret_answers) {
+    const struct gateway_options *options = &gateway->options;
+    struct store_status status;
+    *ret_answers = true;
+    if (node->id == options->self && options->local_store != NULL) {
+        store_get_status(options->local_store, &status);
+        return store_json(&status);
+    }
+    if (!(node->roles & ROLE_STORE))
+        return json_null();
+    *ret_answers = store_remote_status(options->rpc, node->id, clock_deadline_ms(NODE_MS_MAX),
+                                       &status, NULL) == 0;
+    return *ret_answers ? store_json(&status) : json_null();
+}
+
+static json_t *node_json(struct gateway *gateway, const struct place_node *node) {
+    char incarnation[ID128_HEX_SIZE];
+    bool answers;
+    json_t *store = node_store_json(gateway, node, &answers);
+    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:o}", "id", (int)node->id, "name",
+                     node->name, "peer_address", node->peer_address, "http_address",
+                     node->http_address, "zone", node->zone, "incarnation",
+                     id128_print(node->incarnation, incarnation), "roles", roles_json(node->roles),
+                     "up", !node->down && answers, "store", store);
+}
+
+static json_t *groups_json(struct gateway *gateway) {
+    struct meta_group_status groups[GROUPS_MAX];
+    json_t *list = json_array();
+    unsigned count = gateway->options.local_meta != NULL
+                         ? meta_status(gateway->options.local_meta, groups, GROUPS_MAX)
+                         : 0;
+    for (unsigned i = 0; i < count && i < GROUPS_MAX; i++)
+        json_array_append_new(
+            list, json_pack("{s:i, s:s, s:i, s:I, s:I, s:I}", "group", (int)groups[i].group, "kind",
+                            groups[i].group == META_ROOT ? "root" : "shard", "leader",
+                            (int)groups[i].leader, "ballot", (json_int_t)groups[i].ballot_round,
+                            "chosen_upto", (json_int_t)groups[i].chosen_upto, "applied_upto",
+                            (json_int_t)groups[i].applied_upto));
+    return list;
+}
+
+int api_status(struct request *request) {
+    struct gateway *gateway = request->gateway;
+    struct place_map *map = meta_map(gateway->options.meta);
+    char cluster[ID128_HEX_SIZE];
+    json_t *nodes = json_array();
+    for (uint32_t i = 0; i < map->node_count; i++)
+        json_array_append_new(nodes, node_json(gateway, &map->nodes[i]));
+    json_t *status =
+        json_pack("{s:s, s:s, s:i, s:I, s:i, s:i, s:I, s:o, s:o, s:{s:i, s:s}}", "version",
+                  QUERN_VERSION, "cluster", id128_print(map->cluster_id, cluster), "node",
+                  (int)gateway->options.self, "epoch", (json_int_t)map->epoch, "replicas",
+                  (int)map->replicas, "slices", (int)place_slice_count(map), "uptime_ms",
+                  (json_int_t)(clock_wall_ms() - gateway->started_ms), "nodes", nodes, "groups",
+                  groups_json(gateway), "sandbox", "level", gateway->options.sandbox_level,
+                  "reason", gateway->options.sandbox_reason);
+    place_map_unref(map);
+    return api_reply(request, 200, status);
+}
+
+/* ---- where an object is ---- */
+
+static json_t *chunk_json(const struct place_map *map, const Pb__ChunkRef *chunk, uint64_t offset) {
+    uint32_t nodes[PLACE_REPLICAS_MAX];
+    char id[ID128_HEX_SIZE];
+    struct id128 chunk_id = pb_id128(chunk->id);
+    uint32_t slice = place_slice_of(map, chunk_id);
+    unsigned count = place_owners(map, slice, nodes);
+    json_t *holders = json_array();
+    for (unsigned i = 0; i < count; i++)
+        json_array_append_new(holders, json_integer((json_int_t)nodes[i]));
+    return json_pack("{s:s, s:I, s:I, s:b, s:i, s:i, s:o}", "id", id128_print(chunk_id, id),
+                     "offset", (json_int_t)offset, "length", (json_int_t)chunk->length, "ends_line",
+                     chunk->ends_line, "slice", (int)slice, "primary",
+                     (int)place_primary(map, slice), "nodes", holders);
+}
+
+int api_ring(struct request *request) {
+    const char *bucket = request_string(request, uri_param(&request->uri, "bucket"));
+    const char *key = request_string(request, uri_param(&request->uri, "key"));
+    Pb__Object *object;
+    if (bucket[0] == '\0' || key[0] == '\0')
+        return err_set(&request->err, ERR_INVALID, "name an object by bucket and key");
+    int rc = catalogue_object(request, bucket, key, &object);
+    if (rc != 0)
+        return rc;
+    struct place_map *map = meta_map(request->gateway->options.meta);
+    json_t *chunks = json_array();
+    uint64_t offset = 0;
+    for (size_t i = 0; i < object->n_chunks; i++) {
+        json_array_append_new(chunks, chunk_json(map, object->chunks[i], offset));
+        offset += object->chunks[i]->length;
+    }
+    json_t *ring = json_pack("{s:s, s:s, s:I, s:s, s:i, s:I, s:b, s:o}", "bucket", bucket, "key",
+                             key, "size", (json_int_t)object->size, "etag", object->etag, "shard",
+                             (int)place_shard_of(map, bucket, key), "epoch", (json_int_t)map->epoch,
+                             "inline", object->n_chunks == 0 && object->size > 0, "chunks", chunks);
+    place_map_unref(map);
+    return api_reply(request, 200, ring);
+}
