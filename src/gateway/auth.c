@@ -53,8 +53,7 @@ int auth_check(struct request *request) {
     if (!known)
         sigv4_signing_key(span_of(gateway->options.secret_key), auth->date, auth->region,
                           auth->service, request->signing_key);
-    rc = sigv4_verify(auth, &request->http, &request->uri, request->signing_key, &request->arena,
-                      &request->err);
+    rc = sigv4_verify(auth, &request->http, &request->uri, request->signing_key, &request->err);
     if (rc == 0 && !known)
         keys_keep(gateway, auth->scope, request->signing_key); /* only after it proved right */
     return rc;
