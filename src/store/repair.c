@@ -158,22 +158,37 @@ static int fetch(struct store *store, const struct missing *missing, struct err 
     return rc;
 }
 
-static void *fetcher_run(void *context) {
-    struct repair *repair = context;
-    for (unsigned i; (i = atomic_fetch_add(&repair->next, 1)) < repair->count && !is_stopping(repair);) {
+static int compare_missing(const void *a, const void *b) {
+    const struct missing *x = a, *y = b;
+    return memcmp(x->item.id.bytes, y->item.id.bytes, sizeof x->item.id.bytes);
+}
+
+/* The list is sorted: entries of one chunk, by several peers, lie together. */
+static bool is_first_of_chunk(const struct repair *repair, unsigned i) {
+    return i == 0 || compare_missing(&repair->missing[i - 1], &repair->missing[i]) != 0;
+}
+
+/* From the first peer that can give it. */
+static void fetch_chunk(struct repair *repair, unsigned first) {
+    unsigned i = first;
+    do {
         struct err err = {0};
         int rc = fetch(repair->store, &repair->missing[i], &err);
         if (rc == 0)
             atomic_fetch_add(&repair->repaired_count, 1);
-        else if (rc != ERR_EXISTS && rc != ERR_CONFLICT)
-            log_debug("repair: node %u: %s", repair->missing[i].node, err_message(&err, rc));
-    }
-    return NULL;
+        if (rc == 0 || rc == ERR_EXISTS || rc == ERR_CONFLICT)
+            return;
+        log_debug("repair: node %u: %s", repair->missing[i].node, err_message(&err, rc));
+    } while (++i < repair->count && !is_first_of_chunk(repair, i));
 }
 
-static int compare_missing(const void *a, const void *b) {
-    const struct missing *x = a, *y = b;
-    return memcmp(x->item.id.bytes, y->item.id.bytes, sizeof x->item.id.bytes);
+static void *fetcher_run(void *context) {
+    struct repair *repair = context;
+    for (unsigned i; (i = atomic_fetch_add(&repair->next, 1)) < repair->count && !is_stopping(repair);) {
+        if (is_first_of_chunk(repair, i))
+            fetch_chunk(repair, i);
+    }
+    return NULL;
 }
 
 /* The repair thread fetches, too: one that cannot start is not missed. */
@@ -189,13 +204,12 @@ static void fetch_all(struct repair *repair) {
         pthread_join(threads[i], NULL);
 }
 
-/* How many different chunks of the round are still not here. The list is sorted. */
+/* How many chunks of the round are still not here. */
 static unsigned count_missing(struct repair *repair) {
     unsigned count = 0;
     for (unsigned i = 0; i < repair->count; i++) {
         struct index_entry entry;
-        bool again = i > 0 && compare_missing(&repair->missing[i - 1], &repair->missing[i]) == 0;
-        if (!again && index_get(repair->store->index, repair->missing[i].item.id, &entry, NULL) == 0)
+        if (is_first_of_chunk(repair, i) && index_get(repair->store->index, repair->missing[i].item.id, &entry, NULL) == 0)
             count += entry.state == CHUNK_NONE || entry.state == CHUNK_BAD;
     }
     return count;
