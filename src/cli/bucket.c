@@ -24,7 +24,8 @@ static const struct usage rb_usage = {
     .example = "quern rb logs",
 };
 
-/* A try whose answer was lost may have done it: then its outcome is an error to the next one only. */
+/* A try whose answer was lost may have done it: then its outcome is an error to the next one only.
+ */
 static int change_bucket(struct client *client, const char *method, const char *name, int done_code,
                          struct err *err) {
     _cleanup_(client_response_finip) struct client_response response = CLIENT_RESPONSE_INIT;

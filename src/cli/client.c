@@ -19,7 +19,8 @@
 #define CONNECT_MS_MAX 3000l
 #define IDLE_MS_DEFAULT 60000u
 #define RETRY_MS_DEFAULT 30000u
-#define REFUSED_MS_MAX 3000u /* nobody listens anywhere: a wrong endpoint, more likely than a restart */
+#define REFUSED_MS_MAX                                                                             \
+    3000u /* nobody listens anywhere: a wrong endpoint, more likely than a restart */
 #define PAUSE_MS_MAX 1000u
 #define HEAD_BYTES_MAX ((size_t)64 << 10)
 #define SIGNING_BYTES_MAX ((size_t)1 << 20)
@@ -163,8 +164,8 @@ static int on_seek(void *context, curl_off_t offset, int origin) {
     return exchange->failure == 0 ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
 }
 
-static int sign(const struct client *client, const struct client_request *request, struct arena *arena,
-                struct sigv4_signed *ret_signed, struct err *err) {
+static int sign(const struct client *client, const struct client_request *request,
+                struct arena *arena, struct sigv4_signed *ret_signed, struct err *err) {
     char payload[2 * SHA256_SIZE + 1];
     if (request->source == NULL) {
         uint8_t hash[SHA256_SIZE];
@@ -187,12 +188,13 @@ static int sign(const struct client *client, const struct client_request *reques
         .region = SPAN_LITERAL("us-east-1"),
         .service = SPAN_LITERAL("s3"),
     };
-    return sigv4_sign(&to_sign, &credentials, NULL, (int64_t)(clock_wall_ms() / 1000), arena, ret_signed,
-                      err);
+    return sigv4_sign(&to_sign, &credentials, NULL, (int64_t)(clock_wall_ms() / 1000), arena,
+                      ret_signed, err);
 }
 
 /* NULL, and everything freed, when memory ran out. */
-static struct curl_slist *build_headers(const struct client *client, const struct client_request *request,
+static struct curl_slist *build_headers(const struct client *client,
+                                        const struct client_request *request,
                                         const struct sigv4_signed *sign, struct arena *arena) {
     const char *fixed[] = {
         arena_printf(arena, "Host: %s", client->config.endpoints[client->current].host),
@@ -204,9 +206,10 @@ static struct curl_slist *build_headers(const struct client *client, const struc
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed + request->header_count; i++) {
         const struct http1_header *header = request->headers + i - sizeof fixed / sizeof *fixed;
         const char *line = i < sizeof fixed / sizeof *fixed ? fixed[i]
-                           : header->value.size == 0 ? arena_printf(arena, "%.*s;", SPAN_ARGS(header->name))
-                                                     : arena_printf(arena, "%.*s: %.*s", SPAN_ARGS(header->name),
-                                                                    SPAN_ARGS(header->value));
+                           : header->value.size == 0
+                               ? arena_printf(arena, "%.*s;", SPAN_ARGS(header->name))
+                               : arena_printf(arena, "%.*s: %.*s", SPAN_ARGS(header->name),
+                                              SPAN_ARGS(header->value));
         struct curl_slist *longer = line != NULL ? curl_slist_append(list, line) : NULL;
         if (longer == NULL) {
             curl_slist_free_all(list);
@@ -217,7 +220,8 @@ static struct curl_slist *build_headers(const struct client *client, const struc
     return list;
 }
 
-static void set_options(CURL *curl, const struct client_request *request, struct exchange *exchange) {
+static void set_options(CURL *curl, const struct client_request *request,
+                        struct exchange *exchange) {
     uint64_t idle_ms = request->idle_ms_max != 0 ? request->idle_ms_max : IDLE_MS_DEFAULT;
     curl_easy_reset(curl); /* keeps the connections */
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1l);
@@ -288,10 +292,12 @@ static int send_once(struct client *client, const struct client_request *request
     long http_status = 0;
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &http_status);
     response->status = (int)http_status;
-    /* A refusal may arrive before all of the body was sent: the answer counts, not the broken pipe. */
+    /* A refusal may arrive before all of the body was sent: the answer counts, not the broken pipe.
+     */
     if (code != CURLE_OK && !(http_status >= 300 && response->sunk_bytes == 0))
         return error_of_curl(code, endpoint, err);
-    return http_status < 300 ? 0 : reply_read_error((int)http_status, buf_span(&response->body), err);
+    return http_status < 300 ? 0
+                             : reply_read_error((int)http_status, buf_span(&response->body), err);
 }
 
 static int try_once(struct client *client, const struct client_request *request,
@@ -301,7 +307,8 @@ static int try_once(struct client *client, const struct client_request *request,
     buf_clear(&response->head);
     buf_clear(&response->body);
     response->head.limit = HEAD_BYTES_MAX;
-    int status = request->source != NULL ? request->source->rewind(request->source->context, err) : 0;
+    int status =
+        request->source != NULL ? request->source->rewind(request->source->context, err) : 0;
     if (status != 0) {
         *ret_is_final = true;
         return status;
@@ -365,6 +372,7 @@ int client_parse_place(const char *text, struct place *ret_place, struct err *er
 }
 
 const char *client_path(const struct place *place, char *path) {
-    snprintf(path, CLIENT_PATH_SIZE, "/%s%s%s", place->bucket, place->key[0] != '\0' ? "/" : "", place->key);
+    snprintf(path, CLIENT_PATH_SIZE, "/%s%s%s", place->bucket, place->key[0] != '\0' ? "/" : "",
+             place->key);
     return path;
 }

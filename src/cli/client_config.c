@@ -52,7 +52,8 @@ static int read_file(struct settings *settings, struct err *err) {
     if (line < 0)
         return err_set(err, ERR_IO, "%s cannot be read", path);
     if (line > 0)
-        return err_set(err, ERR_INVALID, "%s: line %d is not endpoint, access_key or secret_key", path, line);
+        return err_set(err, ERR_INVALID, "%s: line %d is not endpoint, access_key or secret_key",
+                       path, line);
     return 0;
 }
 
@@ -82,9 +83,11 @@ static int add_endpoint(struct client_config *config, const char *text, struct e
         status = err_set(err, ERR_INVALID, "the endpoint '%s' is not like http://HOST:PORT", text);
     } else {
         bool has_port = curl_url_get(url, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT) == 0;
-        if (asprintf(&endpoint->host, "%s%s%s", host, has_port ? ":" : "", has_port ? port : "") < 0)
+        if (asprintf(&endpoint->host, "%s%s%s", host, has_port ? ":" : "", has_port ? port : "") <
+            0)
             endpoint->host = NULL;
-        if (endpoint->host == NULL || asprintf(&endpoint->url, "%s://%s", scheme, endpoint->host) < 0)
+        if (endpoint->host == NULL ||
+            asprintf(&endpoint->url, "%s://%s", scheme, endpoint->host) < 0)
             status = ERR_NOMEM;
     }
     curl_free(scheme);
@@ -115,7 +118,8 @@ static int read_all(struct client_config *config, struct settings *settings, str
         return status;
     const char *endpoint = first_set("QUERN_ENDPOINT", "AWS_ENDPOINT_URL", settings->endpoint);
     const char *access = first_set("QUERN_ACCESS_KEY", "AWS_ACCESS_KEY_ID", settings->access_key);
-    const char *secret = first_set("QUERN_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", settings->secret_key);
+    const char *secret =
+        first_set("QUERN_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", settings->secret_key);
     if (access == NULL || secret == NULL)
         return err_set(err, ERR_ACCESS_DENIED,
                        "no keys: set QUERN_ACCESS_KEY and QUERN_SECRET_KEY (a server wrote them to "

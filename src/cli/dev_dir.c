@@ -79,7 +79,8 @@ static void set_addresses(const struct dev_dir *dir, struct place_node *node, un
     snprintf(node->peer_address, sizeof node->peer_address, "127.0.0.1:%u", port + DEV_PEER_OFFSET);
 }
 
-/* The last identity makes the folder a cluster: a crash before it leaves one that is formed anew. */
+/* The last identity makes the folder a cluster: a crash before it leaves one that is formed anew.
+ */
 static int form(struct dev_dir *dir, struct err *err) {
     struct place_node nodes[DEV_NODES_MAX] = {0};
     char path[PATH_MAX];
@@ -98,16 +99,19 @@ static int form(struct dev_dir *dir, struct err *err) {
             status = credentials_write(dev_dir_node_path(dir->path, i, "credentials", path),
                                        &dir->credentials, err);
         if (status == 0)
-            status = identity_write(dev_dir_node_path(dir->path, i, "identity.json", path), &identity, err);
+            status = identity_write(dev_dir_node_path(dir->path, i, "identity.json", path),
+                                    &identity, err);
     }
     return status;
 }
 
 /* The same cluster as every other node's, with the ports of this run. */
-static int resume_node(struct dev_dir *dir, unsigned number, struct id128 *cluster_id, struct err *err) {
+static int resume_node(struct dev_dir *dir, unsigned number, struct id128 *cluster_id,
+                       struct err *err) {
     char path[PATH_MAX];
     _cleanup_(identity_fini) struct identity identity = {0};
-    int status = identity_read(dev_dir_node_path(dir->path, number, "identity.json", path), &identity, err);
+    int status =
+        identity_read(dev_dir_node_path(dir->path, number, "identity.json", path), &identity, err);
     if (status != 0)
         return status;
     if (number == 1)
@@ -123,7 +127,8 @@ static int resume_node(struct dev_dir *dir, unsigned number, struct id128 *clust
 static int resume(struct dev_dir *dir, struct err *err) {
     struct id128 cluster_id;
     char path[PATH_MAX];
-    int status = credentials_read(dev_dir_node_path(dir->path, 1, "credentials", path), &dir->credentials, err);
+    int status = credentials_read(dev_dir_node_path(dir->path, 1, "credentials", path),
+                                  &dir->credentials, err);
     for (unsigned i = 1; i <= dir->node_count && status == 0; i++)
         status = resume_node(dir, i, &cluster_id, err);
     return status;
@@ -139,7 +144,8 @@ int dev_dir_open(struct dev_dir *dir, const char *path, unsigned node_count, uin
         return status;
     unsigned present = count_nodes(dir);
     if (present > 0 && node_count > 0 && node_count != present)
-        return err_set(err, ERR_INVALID, "%s holds a cluster of %u nodes, not %u", dir->path, present, node_count);
+        return err_set(err, ERR_INVALID, "%s holds a cluster of %u nodes, not %u", dir->path,
+                       present, node_count);
     dir->node_count = present > 0 ? present : node_count > 0 ? node_count : NODES_DEFAULT;
     return present > 0 ? resume(dir, err) : form(dir, err);
 }

@@ -26,9 +26,10 @@ struct dev_dir {
 
 #define DEV_DIR_INIT ((struct dev_dir){.lock_fd = -1})
 
-/* path NULL: a new temporary folder. node_count 0: as many as the folder has, else 3. fini in any case: it removes a
- * temporary folder. */
-int dev_dir_open(struct dev_dir *dir, const char *path, unsigned node_count, uint16_t first_port, struct err *err);
+/* path NULL: a new temporary folder. node_count 0: as many as the folder has, else 3. fini in any
+ * case: it removes a temporary folder. */
+int dev_dir_open(struct dev_dir *dir, const char *path, unsigned node_count, uint16_t first_port,
+                 struct err *err);
 void dev_dir_fini(struct dev_dir *dir);
 
 /* DIR/node<i>/name into ret_path[PATH_MAX]; returns it. */

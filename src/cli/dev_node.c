@@ -60,8 +60,8 @@ int dev_node_start(struct dev_node *node, const char *dir, unsigned number, enum
     char path[PATH_MAX], data[PATH_MAX];
     if (dev_dir_node_is_running(dir, number))
         return err_set(err, ERR_EXISTS, "node %u runs already", number);
-    _cleanup_(fd_closep) int log_fd =
-        open(dev_dir_node_path(dir, number, "log", path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    _cleanup_(fd_closep) int log_fd = open(dev_dir_node_path(dir, number, "log", path),
+                                           O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_fd < 0)
         return err_errno(err, errno, "%s", path);
     int ends[2];
@@ -89,7 +89,8 @@ int dev_node_start(struct dev_node *node, const char *dir, unsigned number, enum
 /* "quern serve: " is what the node put before its last words. */
 static int tell_end(const struct dev_node *node, const char *dir, struct err *err) {
     char path[PATH_MAX], tail[1025];
-    _cleanup_(fd_closep) int fd = open(dev_dir_node_path(dir, node->number, "log", path), O_RDONLY | O_CLOEXEC);
+    _cleanup_(fd_closep) int fd =
+        open(dev_dir_node_path(dir, node->number, "log", path), O_RDONLY | O_CLOEXEC);
     off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
     off_t start = end > 1024 ? end - 1024 : 0;
     ssize_t size = fd >= 0 ? pread(fd, tail, sizeof tail - 1, start) : 0;
@@ -100,7 +101,8 @@ static int tell_end(const struct dev_node *node, const char *dir, struct err *er
     line = line != NULL ? line + 1 : tail;
     if (strncmp(line, "quern serve: ", 13) == 0)
         line += 13;
-    return err_set(err, ERR_IO, "node %u did not start: %s", node->number, line[0] != '\0' ? line : "see its log");
+    return err_set(err, ERR_IO, "node %u did not start: %s", node->number,
+                   line[0] != '\0' ? line : "see its log");
 }
 
 /* The line, or the end of the pipe. */
@@ -123,7 +125,8 @@ static unsigned fill_polls(const struct dev_node *nodes, unsigned count, struct 
     return waiting;
 }
 
-static int wait_each(struct dev_node *nodes, unsigned count, const char *dir, int stop_fd, struct err *err) {
+static int wait_each(struct dev_node *nodes, unsigned count, const char *dir, int stop_fd,
+                     struct err *err) {
     uint64_t deadline_ns = clock_deadline_ms(READY_MS_MAX);
     struct pollfd fds[DEV_NODES_MAX + 1];
     while (fill_polls(nodes, count, fds) > 0) {
@@ -157,7 +160,8 @@ int dev_node_wait_ready(struct dev_node *nodes, unsigned count, const char *dir,
 
 /* ---- stopping ---- */
 
-/* A descriptor of the node's process, or -1 when none runs: a stale pid file names nobody's process. */
+/* A descriptor of the node's process, or -1 when none runs: a stale pid file names nobody's
+ * process. */
 static int open_process(const char *dir, unsigned number) {
     char path[PATH_MAX];
     int pid = dev_dir_read_pid(dev_dir_node_path(dir, number, "quern.pid", path));
@@ -168,7 +172,8 @@ static int open_process(const char *dir, unsigned number) {
 
 static void signal_process(int fd, int number) {
     if (fd >= 0)
-        (void)syscall(SYS_pidfd_send_signal, fd, number, NULL, 0); /* fails when it has ended: all the better */
+        (void)syscall(SYS_pidfd_send_signal, fd, number, NULL,
+                      0); /* fails when it has ended: all the better */
 }
 
 static bool wait_end(int fd, uint64_t deadline_ns) {

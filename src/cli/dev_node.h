@@ -10,7 +10,7 @@
 struct dev_node {
     unsigned number; /* from 1 */
     pid_t pid;
-    int ready_fd;    /* its stdout, until the line "ready" was read; then -1 */
+    int ready_fd; /* its stdout, until the line "ready" was read; then -1 */
 };
 
 enum dev_node_tie {
@@ -22,10 +22,13 @@ enum dev_node_tie {
 int dev_node_start(struct dev_node *node, const char *dir, unsigned number, enum dev_node_tie tie,
                    struct err *err);
 
-/* Waits until all are ready. An error tells what a node that ended said last; ERR_CLOSED: stop_fd became readable. */
-int dev_node_wait_ready(struct dev_node *nodes, unsigned count, const char *dir, int stop_fd, struct err *err);
+/* Waits until all are ready. An error tells what a node that ended said last; ERR_CLOSED: stop_fd
+ * became readable. */
+int dev_node_wait_ready(struct dev_node *nodes, unsigned count, const char *dir, int stop_fd,
+                        struct err *err);
 
-/* Stops nodes 1..count of the folder, whoever started them: SIGTERM, and SIGKILL to those that do not end. */
+/* Stops nodes 1..count of the folder, whoever started them: SIGTERM, and SIGKILL to those that do
+ * not end. */
 void dev_node_stop_all(const char *dir, unsigned count);
 
 #endif

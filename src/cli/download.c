@@ -15,8 +15,8 @@
 struct download {
     int fd;
     bool began;
-    uint64_t size;  /* of the object */
-    char etag[96];  /* as sent, with its quotes */
+    uint64_t size; /* of the object */
+    char etag[96]; /* as sent, with its quotes */
     struct verify verify;
     struct progress progress;
     struct client_response response; /* of the try under way */
@@ -97,7 +97,8 @@ static int transfer(struct client *client, const struct place *place, struct dow
 static int check(struct download *download, struct err *err) {
     if (download->verify.bytes != download->size)
         return err_set(err, ERR_CORRUPT, "%llu bytes came instead of %llu",
-                       (unsigned long long)download->verify.bytes, (unsigned long long)download->size);
+                       (unsigned long long)download->verify.bytes,
+                       (unsigned long long)download->size);
     return verify_check(&download->verify, &download->response, err);
 }
 

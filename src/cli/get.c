@@ -20,7 +20,8 @@ static const struct usage get_usage = {
     .operands = "PLACE [FILE]",
     .operands_min = 1,
     .operands_max = 2,
-    .about = "Fetches an object into FILE (or into the folder FILE; by default the last part of its key; - is stdout).\n"
+    .about = "Fetches an object into FILE (or into the folder FILE; by default the last part of "
+             "its key; - is stdout).\n"
              "FILE appears only when it is whole and its checksums are right.",
     .example = "quern get logs/2026/07/01.gz today.gz",
 };
@@ -41,7 +42,8 @@ static int parse_object(const char *text, struct place *ret_place, struct err *e
     return status;
 }
 
-static int choose_file(const struct place *place, const char *file, char path[PATH_MAX], struct err *err) {
+static int choose_file(const struct place *place, const char *file, char path[PATH_MAX],
+                       struct err *err) {
     const char *slash = strrchr(place->key, '/'), *base = slash != NULL ? slash + 1 : place->key;
     struct stat st;
     if (file == NULL)
@@ -62,7 +64,8 @@ static void set_usual_mode(int fd) {
     (void)fchmod(fd, 0666 & ~mask); /* a file system without modes: the file is good all the same */
 }
 
-static int get_to_file(struct client *client, const struct place *place, const char *path, struct err *err) {
+static int get_to_file(struct client *client, const struct place *place, const char *path,
+                       struct err *err) {
     char temporary[PATH_MAX];
     if ((size_t)snprintf(temporary, sizeof temporary, "%s.quern-XXXXXX", path) >= sizeof temporary)
         return err_set(err, ERR_INVALID, "the path is too long");

@@ -38,8 +38,9 @@ static void print_group(FILE *file, enum command_group group) {
 }
 
 void command_print_all(FILE *file) {
-    fprintf(file, "quern: keep your files on many machines; run your commands where the files lie.\n"
-                  "\nusage: quern COMMAND [OPTIONS] [ARGUMENTS]\n");
+    fprintf(file,
+            "quern: keep your files on many machines; run your commands where the files lie.\n"
+            "\nusage: quern COMMAND [OPTIONS] [ARGUMENTS]\n");
     for (enum command_group group = 0; group < COMMAND_GROUPS; group++)
         print_group(file, group);
     fprintf(file, "\nquern help COMMAND tells more; quern --version tells the version.\n");

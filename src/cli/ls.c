@@ -22,7 +22,8 @@ static const struct usage usage = {
     .name = "ls",
     .operands = "[PLACE]",
     .operands_max = 1,
-    .about = "Lists buckets, or the objects of a bucket whose keys begin as PLACE says. What follows the next '/' is shown\n"
+    .about = "Lists buckets, or the objects of a bucket whose keys begin as PLACE says. What "
+             "follows the next '/' is shown\n"
              "as one line, unless -r is given.",
     .example = "quern ls\n"
                "quern ls logs/2026/",
@@ -30,11 +31,12 @@ static const struct usage usage = {
 };
 
 static int print_json(const struct listed *listed, bool is_bucket) {
-    json_t *json = is_bucket           ? json_pack("{ss ss}", "bucket", listed->name, "created", listed->modified)
-                   : listed->is_prefix ? json_pack("{ss}", "prefix", listed->name)
-                                       : json_pack("{ss sI ss ss}", "key", listed->name, "size",
-                                                   (json_int_t)listed->size, "modified", listed->modified,
-                                                   "etag", listed->etag);
+    json_t *json =
+        is_bucket ? json_pack("{ss ss}", "bucket", listed->name, "created", listed->modified)
+        : listed->is_prefix
+            ? json_pack("{ss}", "prefix", listed->name)
+            : json_pack("{ss sI ss ss}", "key", listed->name, "size", (json_int_t)listed->size,
+                        "modified", listed->modified, "etag", listed->etag);
     int status = json == NULL ? ERR_NOMEM : json_dumpf(json, stdout, 0) != 0 ? ERR_IO : 0;
     json_decref(json);
     putchar('\n');
@@ -67,13 +69,14 @@ static int visit_bucket(void *context, const struct listed *listed, struct err *
 static int list(struct client *client, const struct values *values, const struct operands *operands,
                 struct err *err) {
     if (operands->count == 0)
-        return objects_list_buckets(client, values->json ? visit_json_bucket : visit_bucket, NULL, err);
+        return objects_list_buckets(client, values->json ? visit_json_bucket : visit_bucket, NULL,
+                                    err);
     struct place place;
     int status = client_parse_place(operands->words[0], &place, err);
     if (status != 0)
         return status;
-    return objects_list(client, &place, values->recursive, values->json ? visit_json_object : visit_object,
-                        NULL, err);
+    return objects_list(client, &place, values->recursive,
+                        values->json ? visit_json_object : visit_object, NULL, err);
 }
 
 int cli_ls(int argc, char **argv) {

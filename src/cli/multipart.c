@@ -11,7 +11,8 @@
 #include "base/crc.h"
 #include "cli/reply.h"
 
-static int take_id(void *context, const char *parent, const char *name, struct span text, struct err *err) {
+static int take_id(void *context, const char *parent, const char *name, struct span text,
+                   struct err *err) {
     struct multipart *multipart = context;
     if (strcmp(name, "UploadId") == 0)
         snprintf(multipart->id, sizeof multipart->id, "%.*s", SPAN_ARGS(text));
@@ -61,7 +62,8 @@ int multipart_send(struct multipart *multipart, struct client *client, unsigned 
     part->bytes = verify->bytes;
     part->crc32c = verify->crc32c;
     digest_final(&verify->md5, part->md5);
-    status = verify_check_etag(hex_encode(part->md5, MD5_SIZE, etag), client_header(&response, "etag"), err);
+    status = verify_check_etag(hex_encode(part->md5, MD5_SIZE, etag),
+                               client_header(&response, "etag"), err);
     return status != 0 ? status : verify_check_crc(part->crc32c, &response, err);
 }
 
@@ -99,8 +101,10 @@ static int check_object(const struct multipart *multipart, struct client *client
     _cleanup_(client_response_finip) struct client_response response = CLIENT_RESPONSE_INIT;
     char path[CLIENT_PATH_SIZE], etag[64];
     struct http1_header mode = {SPAN_LITERAL("x-amz-checksum-mode"), SPAN_LITERAL("ENABLED")};
-    struct client_request request = {
-        .method = "HEAD", .path = client_path(multipart->place, path), .headers = &mode, .header_count = 1};
+    struct client_request request = {.method = "HEAD",
+                                     .path = client_path(multipart->place, path),
+                                     .headers = &mode,
+                                     .header_count = 1};
     int status = client_perform(client, &request, &response, err);
     if (status != 0)
         return status;
@@ -117,8 +121,11 @@ int multipart_complete(struct multipart *multipart, struct client *client, struc
     if (body.failed)
         return ERR_NOMEM;
     struct uri_param id = {SPAN_LITERAL("uploadId"), span_of(multipart->id)};
-    struct client_request request = {.method = "POST", .path = client_path(multipart->place, path),
-                                     .params = &id, .param_count = 1, .body = buf_span(&body)};
+    struct client_request request = {.method = "POST",
+                                     .path = client_path(multipart->place, path),
+                                     .params = &id,
+                                     .param_count = 1,
+                                     .body = buf_span(&body)};
     int status = client_perform(client, &request, &response, err);
     if (status != 0 && !(status == ERR_NO_SUCH_UPLOAD && response.tries > 1))
         return status;
@@ -129,8 +136,12 @@ void multipart_abort(struct multipart *multipart, struct client *client) {
     _cleanup_(client_response_finip) struct client_response response = CLIENT_RESPONSE_INIT;
     char path[CLIENT_PATH_SIZE];
     struct uri_param id = {SPAN_LITERAL("uploadId"), span_of(multipart->id)};
-    struct client_request request = {.method = "DELETE", .path = client_path(multipart->place, path),
-                                     .params = &id, .param_count = 1, .retry_ms_max = 2000};
+    struct client_request request = {.method = "DELETE",
+                                     .path = client_path(multipart->place, path),
+                                     .params = &id,
+                                     .param_count = 1,
+                                     .retry_ms_max = 2000};
     if (multipart->id[0] != '\0')
-        (void)client_perform(client, &request, &response, NULL); /* else the server collects it by age */
+        (void)client_perform(client, &request, &response,
+                             NULL); /* else the server collects it by age */
 }

@@ -23,11 +23,12 @@ struct multipart {
     unsigned part_count;
 };
 
-int multipart_begin(struct multipart *multipart, struct client *client, const struct place *place, struct err *err);
+int multipart_begin(struct multipart *multipart, struct client *client, const struct place *place,
+                    struct err *err);
 void multipart_fini(struct multipart *multipart); /* also of a zeroed one */
 
-/* Sends part number (from 1); request has body or source, and verify has hashed it (see upload.c) when this returns from the
- * request. A number is sent by one thread. */
+/* Sends part number (from 1); request has body or source, and verify has hashed it (see upload.c)
+ * when this returns from the request. A number is sent by one thread. */
 int multipart_send(struct multipart *multipart, struct client *client, unsigned number,
                    struct client_request *request, struct verify *verify, struct err *err);
 

@@ -67,8 +67,8 @@ static int read_page(struct client *client, const struct client_request *request
     return status != 0 ? status : reply_read_xml(buf_span(&response.body), take_element, page, err);
 }
 
-int objects_list(struct client *client, const struct place *place, bool is_deep, objects_visit *visit,
-                 void *context, struct err *err) {
+int objects_list(struct client *client, const struct place *place, bool is_deep,
+                 objects_visit *visit, void *context, struct err *err) {
     struct page page = {.visit = visit, .context = context};
     char path[CLIENT_PATH_SIZE], token[sizeof page.token] = "";
     struct place bucket = *place;
@@ -80,9 +80,12 @@ int objects_list(struct client *client, const struct place *place, bool is_deep,
         if (!is_deep)
             params[count++] = (struct uri_param){SPAN_LITERAL("delimiter"), SPAN_LITERAL("/")};
         if (token[0] != '\0')
-            params[count++] = (struct uri_param){SPAN_LITERAL("continuation-token"), span_of(token)};
-        struct client_request request = {
-            .method = "GET", .path = client_path(&bucket, path), .params = params, .param_count = count};
+            params[count++] =
+                (struct uri_param){SPAN_LITERAL("continuation-token"), span_of(token)};
+        struct client_request request = {.method = "GET",
+                                         .path = client_path(&bucket, path),
+                                         .params = params,
+                                         .param_count = count};
         int status = read_page(client, &request, &page, err);
         if (status != 0)
             return status;
@@ -93,7 +96,8 @@ int objects_list(struct client *client, const struct place *place, bool is_deep,
     return 0;
 }
 
-int objects_list_buckets(struct client *client, objects_visit *visit, void *context, struct err *err) {
+int objects_list_buckets(struct client *client, objects_visit *visit, void *context,
+                         struct err *err) {
     struct page page = {.visit = visit, .context = context};
     struct client_request request = {.method = "GET", .path = "/"};
     return read_page(client, &request, &page, err);

@@ -20,8 +20,9 @@ struct listed {
 typedef int objects_visit(void *context, const struct listed *listed, struct err *err);
 
 /* All keys that begin with place->key, in order; is_deep: without cutting at '/'. */
-int objects_list(struct client *client, const struct place *place, bool is_deep, objects_visit *visit,
-                 void *context, struct err *err);
-int objects_list_buckets(struct client *client, objects_visit *visit, void *context, struct err *err);
+int objects_list(struct client *client, const struct place *place, bool is_deep,
+                 objects_visit *visit, void *context, struct err *err);
+int objects_list_buckets(struct client *client, objects_visit *visit, void *context,
+                         struct err *err);
 
 #endif

@@ -11,7 +11,9 @@
 #include "base/assert.h"
 
 #define OPTIONS_MAX 32
-#define HELP_VALUE 256 /* getopt's values of options: HELP_VALUE for --help, HELP_VALUE + 1 + row */
+#define HELP_VALUE                                                                                 \
+    256 /* getopt's values of options: HELP_VALUE for --help, HELP_VALUE + 1 + row                 \
+         */
 
 int options_misuse(const struct usage *usage, const char *format, ...) {
     char text[512];
@@ -28,7 +30,8 @@ int options_fail(const struct usage *usage, const struct err *err, int code) {
     return CLI_FAILED;
 }
 
-int options_fail_about(const struct usage *usage, const char *about, const struct err *err, int code) {
+int options_fail_about(const struct usage *usage, const char *about, const struct err *err,
+                       int code) {
     fprintf(stderr, "quern %s: %s: %s\n", usage->name, about, err_message(err, code));
     return CLI_FAILED;
 }
@@ -37,9 +40,9 @@ struct unit {
     const char *name;
     uint64_t factor;
 };
-static const struct unit byte_units[] = {{"", 1},          {"K", 1ull << 10}, {"M", 1ull << 20},
+static const struct unit byte_units[] = {{"", 1},           {"K", 1ull << 10}, {"M", 1ull << 20},
                                          {"G", 1ull << 30}, {"T", 1ull << 40}, {NULL, 0}};
-static const struct unit time_units[] = {{"", 1000},    {"ms", 1},       {"s", 1000},
+static const struct unit time_units[] = {{"", 1000},   {"ms", 1},      {"s", 1000},
                                          {"m", 60000}, {"h", 3600000}, {NULL, 0}};
 static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
 
@@ -77,8 +80,9 @@ static void print_example(const char *example) {
 }
 
 static void print_help(const struct usage *usage) {
-    printf("usage: quern %s%s%s%s\n\n%s\n\n", usage->name, usage->options != NULL ? " [OPTIONS]" : "",
-           usage->operands[0] != '\0' ? " " : "", usage->operands, usage->about);
+    printf("usage: quern %s%s%s%s\n\n%s\n\n", usage->name,
+           usage->options != NULL ? " [OPTIONS]" : "", usage->operands[0] != '\0' ? " " : "",
+           usage->operands, usage->about);
     printf("Options\n");
     for (const struct option_row *row = usage->options; row != NULL && row->name != NULL; row++)
         print_option(row);

@@ -23,8 +23,14 @@ static const struct option_row rows[] = {
     {0},
 };
 static const struct usage usage = {
-    .name = "test", .operands = "A [B]", .operands_min = 1, .operands_max = 2, .takes_command = true,
-    .about = "Tests.", .example = "quern test", .options = rows,
+    .name = "test",
+    .operands = "A [B]",
+    .operands_min = 1,
+    .operands_max = 2,
+    .takes_command = true,
+    .about = "Tests.",
+    .example = "quern test",
+    .options = rows,
 };
 
 static int parse(struct values *values, struct operands *operands, const char *line) {
@@ -33,7 +39,8 @@ static int parse(struct values *values, struct operands *operands, const char *l
     int argc = 1;
     strcpy(text, line);
     argv[0] = name;
-    for (char *save, *word = strtok_r(text, " ", &save); word != NULL; word = strtok_r(NULL, " ", &save))
+    for (char *save, *word = strtok_r(text, " ", &save); word != NULL;
+         word = strtok_r(NULL, " ", &save))
         argv[argc++] = word;
     argv[argc] = NULL;
     *values = (struct values){.time_ms = 7};
@@ -47,10 +54,18 @@ static void test_numbers(void **state) {
         const char *text;
         int64_t value; /* -1: refused */
     } cases[] = {
-        {OPTION_NUMBER, "12", 12},         {OPTION_NUMBER, "12K", -1},   {OPTION_NUMBER, "-1", -1},
-        {OPTION_NUMBER, "", -1},           {OPTION_NUMBER, " 1", -1},    {OPTION_BYTES, "64K", 65536},
-        {OPTION_BYTES, "16M", 16 << 20},   {OPTION_BYTES, "1X", -1},     {OPTION_BYTES, "99999999999999T", -1},
-        {OPTION_DURATION, "500ms", 500},   {OPTION_DURATION, "30", 30000}, {OPTION_DURATION, "5m", 300000},
+        {OPTION_NUMBER, "12", 12},
+        {OPTION_NUMBER, "12K", -1},
+        {OPTION_NUMBER, "-1", -1},
+        {OPTION_NUMBER, "", -1},
+        {OPTION_NUMBER, " 1", -1},
+        {OPTION_BYTES, "64K", 65536},
+        {OPTION_BYTES, "16M", 16 << 20},
+        {OPTION_BYTES, "1X", -1},
+        {OPTION_BYTES, "99999999999999T", -1},
+        {OPTION_DURATION, "500ms", 500},
+        {OPTION_DURATION, "30", 30000},
+        {OPTION_DURATION, "5m", 300000},
         {OPTION_NUMBER, "99999999999999999999", -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -65,7 +80,8 @@ static void test_good_lines(void **state) {
     (void)state;
     struct values values;
     struct operands operands;
-    assert_int_equal(parse(&values, &operands, "a --json b -o out --mem 1K -- grep --json x"), OPTIONS_GO);
+    assert_int_equal(parse(&values, &operands, "a --json b -o out --mem 1K -- grep --json x"),
+                     OPTIONS_GO);
     assert_true(values.json);
     assert_string_equal(values.output, "out");
     assert_int_equal(values.memory_bytes, 1024);
@@ -82,7 +98,7 @@ static void test_good_lines(void **state) {
 
 static void test_refused_lines(void **state) {
     (void)state;
-    static const char *const lines[] = {"",       "a b c",       "a --nope", "a -x",      "a -o",
+    static const char *const lines[] = {"",        "a b c",      "a --nope", "a -x",       "a -o",
                                         "a --mem", "a --mem 1Q", "a --js=1", "a --time -3"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         struct values values;

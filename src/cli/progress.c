@@ -47,7 +47,8 @@ void progress_add(struct progress *progress, int64_t bytes) {
         return;
     uint64_t now_ns = clock_now_ns();
     uint_fast64_t shown_ns = atomic_load(&progress->shown_ns);
-    if (now_ns - shown_ns >= SHOW_NS && atomic_compare_exchange_strong(&progress->shown_ns, &shown_ns, now_ns))
+    if (now_ns - shown_ns >= SHOW_NS &&
+        atomic_compare_exchange_strong(&progress->shown_ns, &shown_ns, now_ns))
         show(progress, done, now_ns);
 }
 

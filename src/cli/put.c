@@ -15,15 +15,16 @@ static const struct usage usage = {
     .operands = "FILE... PLACE",
     .operands_min = 2,
     .operands_max = -1,
-    .about = "Stores files. Several go under PLACE as a folder, and so does one when PLACE is a bucket or ends with '/';\n"
+    .about = "Stores files. Several go under PLACE as a folder, and so does one when PLACE is a "
+             "bucket or ends with '/';\n"
              "- is stdin. What the server got is compared with what was read.",
     .example = "quern put access.log logs/2026/07/01.log\n"
                "tar c src | quern put - backup/src.tar",
 };
 
 /* PLACE itself, or PLACE/base-name-of-FILE. */
-static int choose_place(const struct place *target, const char *file, bool is_folder, struct place *ret_place,
-                        struct err *err) {
+static int choose_place(const struct place *target, const char *file, bool is_folder,
+                        struct place *ret_place, struct err *err) {
     *ret_place = *target;
     if (!is_folder)
         return 0;
@@ -32,12 +33,15 @@ static int choose_place(const struct place *target, const char *file, bool is_fo
     bool joined = used == 0 || target->key[used - 1] == '/';
     if (strcmp(file, "-") == 0 || base[0] == '\0')
         return err_set(err, ERR_INVALID, "it has no name: give BUCKET/KEY");
-    int size = snprintf(ret_place->key, sizeof ret_place->key, "%s%s%s", target->key, joined ? "" : "/", base);
-    return size < (int)sizeof ret_place->key ? 0 : err_set(err, ERR_KEY_TOO_LONG, "the key is longer than 1024 bytes");
+    int size = snprintf(ret_place->key, sizeof ret_place->key, "%s%s%s", target->key,
+                        joined ? "" : "/", base);
+    return size < (int)sizeof ret_place->key
+               ? 0
+               : err_set(err, ERR_KEY_TOO_LONG, "the key is longer than 1024 bytes");
 }
 
-static int put_file(struct client *client, const struct place *target, const char *file, bool is_folder,
-                    struct err *err) {
+static int put_file(struct client *client, const struct place *target, const char *file,
+                    bool is_folder, struct err *err) {
     struct place place;
     int status = choose_place(target, file, is_folder, &place, err);
     if (status != 0)

@@ -57,7 +57,8 @@ static void on_text(void *data, const char *text, int size) {
     buf_append(&reader->text, text, (size_t)size);
 }
 
-static void on_doctype(void *data, const char *name, const char *system, const char *public, int internal) {
+static void on_doctype(void *data, const char *name, const char *system, const char *public,
+                       int internal) {
     struct reader *reader = data;
     stop(reader, err_set(reader->err, ERR_CORRUPT, "the reply has a DOCTYPE"));
 }
@@ -141,5 +142,6 @@ int reply_read_error(int status, struct span body, struct err *err) {
     int code = code_of(error.code, status);
     if (error.code[0] == '\0')
         return err_set(err, code, "%s (HTTP status %d)", err_text(code), status);
-    return err_set(err, code, "%s%s%s", error.code, error.message[0] != '\0' ? ": " : "", error.message);
+    return err_set(err, code, "%s%s%s", error.code, error.message[0] != '\0' ? ": " : "",
+                   error.message);
 }

@@ -11,7 +11,8 @@ struct values {
 };
 
 static const struct option_row rows[] = {
-    {"recursive", 'r', OPTION_FLAG, offsetof(struct values, recursive), NULL, "all objects whose keys begin so"},
+    {"recursive", 'r', OPTION_FLAG, offsetof(struct values, recursive), NULL,
+     "all objects whose keys begin so"},
     {0},
 };
 
@@ -55,7 +56,8 @@ static int remove_place(struct client *client, const char *text, bool recursive,
     if (recursive)
         return objects_list(client, &prefix, true, visit, &removal, err);
     if (prefix.key[0] == '\0')
-        return err_set(err, ERR_INVALID, "'%s' is a bucket: rb removes an empty one, rm -r its objects", text);
+        return err_set(err, ERR_INVALID,
+                       "'%s' is a bucket: rb removes an empty one, rm -r its objects", text);
     status = send_request(client, "HEAD", &prefix, err);
     return status != 0 ? status : send_request(client, "DELETE", &prefix, err);
 }

@@ -13,7 +13,7 @@ struct values {
 };
 
 static const struct option_row rows[] = {
-    {"json", 0, OPTION_FLAG, offsetof(struct values, json), NULL, "as a JSON object"},
+    {"json", 0, OPTION_FLAG, offsetof(struct values, json), NULL, "as JSON"},
     {0},
 };
 
@@ -29,8 +29,9 @@ static const struct usage usage = {
 
 /* Headers of the answer that are about the connection, not the object. */
 static bool is_of_object(struct span name) {
-    static const char *const others[] = {"date", "server", "connection", "keep-alive", "x-amz-request-id",
-                                         "x-amz-id-2", "accept-ranges"};
+    static const char *const others[] = {"date",         "server",           "connection",
+                                         "keep-alive",   "x-amz-request-id", "x-amz-id-2",
+                                         "accept-ranges"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (http1_name_equal(name, span_of(others[i])))
             return false;
@@ -55,7 +56,8 @@ static void print_headers(const struct client_response *response, json_t *json) 
         size_t length = strcspn(line, "\r\n"), name = strcspn(line, ":");
         if (name < length && is_of_object((struct span){line, name})) {
             size_t value = name + 1 + strspn(line + name + 1, " ");
-            print_header(json, (struct span){line, name}, (struct span){line + value, length - value});
+            print_header(json, (struct span){line, name},
+                         (struct span){line + value, length - value});
         }
         line += length;
     }

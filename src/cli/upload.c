@@ -49,7 +49,8 @@ static int range_read(void *context, void *data, size_t size, size_t *ret_size, 
     return 0;
 }
 
-static void range_init(struct range *range, int fd, uint64_t offset, uint64_t size, struct progress *progress) {
+static void range_init(struct range *range, int fd, uint64_t offset, uint64_t size,
+                       struct progress *progress) {
     *range = (struct range){.fd = fd, .offset = offset, .progress = progress};
     verify_init(&range->verify);
     range->source = (struct client_source){
@@ -58,8 +59,8 @@ static void range_init(struct range *range, int fd, uint64_t offset, uint64_t si
 
 /* ---- one PUT ---- */
 
-static int put_request(struct client *client, const struct place *place, struct client_request *request,
-                       struct verify *verify, struct err *err) {
+static int put_request(struct client *client, const struct place *place,
+                       struct client_request *request, struct verify *verify, struct err *err) {
     _cleanup_(client_response_finip) struct client_response response = CLIENT_RESPONSE_INIT;
     char path[CLIENT_PATH_SIZE];
     request->method = "PUT";
@@ -86,18 +87,20 @@ struct senders {
     uint64_t size;
     uint64_t part_bytes;
     struct progress *progress;
-    atomic_uint next;    /* part, from 0 */
-    atomic_int failure;  /* the first */
-    struct err err;      /* of the one that set failure */
+    atomic_uint next;   /* part, from 0 */
+    atomic_int failure; /* the first */
+    struct err err;     /* of the one that set failure */
 };
 
-static int send_part(struct senders *senders, struct client *client, unsigned index, struct err *err) {
+static int send_part(struct senders *senders, struct client *client, unsigned index,
+                     struct err *err) {
     uint64_t offset = index * senders->part_bytes, left = senders->size - offset;
     struct range range;
     range_init(&range, senders->fd, offset, left < senders->part_bytes ? left : senders->part_bytes,
                senders->progress);
     struct client_request request = {.source = &range.source};
-    int status = multipart_send(senders->multipart, client, index + 1, &request, &range.verify, err);
+    int status =
+        multipart_send(senders->multipart, client, index + 1, &request, &range.verify, err);
     verify_fini(&range.verify);
     return status;
 }
@@ -133,11 +136,12 @@ static int send_parts(struct senders *senders, struct err *err) {
     return failure != 0 ? err_set(err, failure, "%s", err_message(&senders->err, failure)) : 0;
 }
 
-static int put_file_in_parts(struct client *client, const struct place *place, int fd, uint64_t size,
-                             struct progress *progress, struct err *err) {
+static int put_file_in_parts(struct client *client, const struct place *place, int fd,
+                             uint64_t size, struct progress *progress, struct err *err) {
     struct multipart multipart;
     uint64_t least = (size + MULTIPART_PARTS_MAX - 1) / MULTIPART_PARTS_MAX;
-    struct senders senders = {.multipart = &multipart, .fd = fd, .size = size, .progress = progress};
+    struct senders senders = {
+        .multipart = &multipart, .fd = fd, .size = size, .progress = progress};
     senders.part_bytes = least > PART_BYTES_MIN ? least : PART_BYTES_MIN;
     int status = multipart_begin(&multipart, client, place, err);
     if (status == 0) {
@@ -169,7 +173,8 @@ static int read_block(int fd, char *block, size_t *ret_size, struct err *err) {
     return 0;
 }
 
-static int send_block(struct multipart *multipart, struct client *client, struct span block, struct err *err) {
+static int send_block(struct multipart *multipart, struct client *client, struct span block,
+                      struct err *err) {
     if (multipart->part_count == MULTIPART_PARTS_MAX)
         return err_set(err, ERR_ENTITY_TOO_LARGE, "the stream is longer than %u parts of %llu MiB",
                        MULTIPART_PARTS_MAX, (unsigned long long)(PART_BYTES_MIN >> 20));
@@ -195,7 +200,8 @@ static int send_blocks(struct multipart *multipart, struct client *client, int f
     return status;
 }
 
-static int put_block(struct client *client, const struct place *place, struct span block, struct err *err) {
+static int put_block(struct client *client, const struct place *place, struct span block,
+                     struct err *err) {
     struct verify verify;
     verify_init(&verify);
     verify_update(&verify, block.data, block.size);
@@ -205,8 +211,8 @@ static int put_block(struct client *client, const struct place *place, struct sp
     return status;
 }
 
-static int put_stream(struct client *client, const struct place *place, int fd, struct progress *progress,
-                      struct err *err) {
+static int put_stream(struct client *client, const struct place *place, int fd,
+                      struct progress *progress, struct err *err) {
     _cleanup_(freep) char *block = malloc(PART_BYTES_MIN);
     size_t size;
     if (block == NULL)
@@ -239,9 +245,10 @@ int upload_object(struct client *client, const struct place *place, int fd, stru
     uint64_t size = is_file ? (uint64_t)st.st_size : 0;
     struct progress progress;
     progress_init(&progress, place->key, size);
-    int status = !is_file                 ? put_stream(client, place, fd, &progress, err)
-                 : size <= SINGLE_BYTES_MAX ? put_file(client, place, fd, size, &progress, err)
-                                            : put_file_in_parts(client, place, fd, size, &progress, err);
+    int status = !is_file ? put_stream(client, place, fd, &progress, err)
+                 : size <= SINGLE_BYTES_MAX
+                     ? put_file(client, place, fd, size, &progress, err)
+                     : put_file_in_parts(client, place, fd, size, &progress, err);
     progress_fini(&progress);
     return status;
 }

@@ -5,8 +5,9 @@
 #include "base/err.h"
 #include "cli/client.h"
 
-/* Stores what fd has: a regular file from its beginning (its size is known: parts go in parallel), or a stream to its end.
- * A file that shrinks meanwhile is an error. ERR_CORRUPT when the server got other bytes than were read. */
+/* Stores what fd has: a regular file from its beginning (its size is known: parts go in parallel),
+ * or a stream to its end. A file that shrinks meanwhile is an error. ERR_CORRUPT when the server
+ * got other bytes than were read. */
 int upload_object(struct client *client, const struct place *place, int fd, struct err *err);
 
 #endif

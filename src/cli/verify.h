@@ -1,4 +1,5 @@
-/* What both ends of a transfer must agree on: MD5 (the ETag) and CRC32C of the bytes that went through. */
+/* What both ends of a transfer must agree on: MD5 (the ETag) and CRC32C of the bytes that went
+ * through. */
 #ifndef QUERN_CLI_VERIFY_H
 #define QUERN_CLI_VERIFY_H
 
@@ -18,8 +19,8 @@ void verify_init(struct verify *verify);
 void verify_fini(struct verify *verify); /* also of a zeroed one */
 void verify_update(struct verify *verify, const void *data, size_t size);
 
-/* Compares with ETag (unless it is that of a multipart object) and x-amz-checksum-crc32c (if there is one) of the response.
- * Ends the MD5. Errors: ERR_CORRUPT. */
+/* Compares with ETag (unless it is that of a multipart object) and x-amz-checksum-crc32c (if there
+ * is one) of the response. Ends the MD5. Errors: ERR_CORRUPT. */
 int verify_check(struct verify *verify, const struct client_response *response, struct err *err);
 
 /* The checksum header against a CRC32C. */

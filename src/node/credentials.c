@@ -32,13 +32,15 @@ int credentials_make(struct credentials *ret_credentials, struct err *err) {
         return 0;
     }
     if (access == NULL || secret == NULL)
-        return err_set(err, ERR_INVALID, "QUERN_ACCESS_KEY and QUERN_SECRET_KEY: only one of them is set");
-    if (!is_key(access, strlen(access)) || !is_key(secret, strlen(secret)))
         return err_set(err, ERR_INVALID,
-                       "QUERN_ACCESS_KEY and QUERN_SECRET_KEY must be 3 to 128 printable characters without "
-                       "spaces, quotes, $ and \\");
-    strcpy(ret_credentials->access_key, access);
-    strcpy(ret_credentials->secret_key, secret);
+                       "QUERN_ACCESS_KEY and QUERN_SECRET_KEY: only one of them is set");
+    if (!is_key(access, strlen(access)) || !is_key(secret, strlen(secret)))
+        return err_set(
+            err, ERR_INVALID,
+            "QUERN_ACCESS_KEY and QUERN_SECRET_KEY must be 3 to 128 printable characters without "
+            "spaces, quotes, $ and \\");
+    memcpy(ret_credentials->access_key, access, strlen(access) + 1);
+    memcpy(ret_credentials->secret_key, secret, strlen(secret) + 1);
     return 0;
 }
 
@@ -63,7 +65,8 @@ int credentials_read(const char *path, struct credentials *ret_credentials, stru
     struct credentials credentials;
     if (!read_line(text.data, ACCESS_LINE, credentials.access_key) ||
         !read_line(text.data, SECRET_LINE, credentials.secret_key))
-        return err_set(err, ERR_CORRUPT, "%s: no good lines %s... and %s...", path, ACCESS_LINE, SECRET_LINE);
+        return err_set(err, ERR_CORRUPT, "%s: no good lines %s... and %s...", path, ACCESS_LINE,
+                       SECRET_LINE);
     *ret_credentials = credentials;
     return 0;
 }

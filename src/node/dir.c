@@ -26,17 +26,20 @@ static bool set_text(char *to, size_t size, const char *value, const char *other
     return strcmp(before, to) != 0;
 }
 
-/* What was said on the command line, else what the node had, else the default. True when something changed. */
+/* What was said on the command line, else what the node had, else the default. True when something
+ * changed. */
 static bool apply_options(const struct node_options *options, struct place_node *node) {
     bool changed = set_text(node->http_address, sizeof node->http_address, options->listen_address,
                             LISTEN_DEFAULT);
-    changed |= set_text(node->peer_address, sizeof node->peer_address, options->peer_address, PEER_DEFAULT);
+    changed |= set_text(node->peer_address, sizeof node->peer_address, options->peer_address,
+                        PEER_DEFAULT);
     changed |= set_text(node->name, sizeof node->name, options->name, "node1");
     changed |= set_text(node->zone, sizeof node->zone, options->zone, "");
     return changed;
 }
 
-static int read_or_make_identity(const struct node_options *options, struct node_dir *dir, struct err *err) {
+static int read_or_make_identity(const struct node_options *options, struct node_dir *dir,
+                                 struct err *err) {
     char path[PATH_MAX];
     node_dir_path(dir, "identity.json", path);
     int status = identity_read(path, &dir->identity, err);

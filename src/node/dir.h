@@ -1,4 +1,5 @@
-/* A node's data directory: made, locked, and known for whose it is before anything in it is touched.
+/* A node's data directory: made, locked, and known for whose it is before anything in it is
+ * touched.
  *
  *     lock            held while the node runs
  *     identity.json   who it is (node/identity.h)
@@ -32,8 +33,8 @@ struct node_dir {
 
 #define NODE_DIR_INIT ((struct node_dir){.lock_fd = -1})
 
-/* Makes what is absent (a cluster of one node) and takes the lock. One line for: in use, of a newer format, damaged, not
- * writable. fini in any case. */
+/* Makes what is absent (a cluster of one node) and takes the lock. One line for: in use, of a newer
+ * format, damaged, not writable. fini in any case. */
 int node_dir_open(const struct node_options *options, struct node_dir *dir, struct err *err);
 void node_dir_fini(struct node_dir *dir);
 

@@ -31,7 +31,8 @@ struct place_node *identity_self(const struct identity *identity) {
 int identity_form_cluster(const struct place_node *nodes, unsigned count, unsigned voters,
                           struct place_map **ret_map, struct err *err) {
     ASSERT(count > 0 && count <= PLACE_NODES_MAX && voters <= PLACE_VOTERS_MAX && voters <= count);
-    struct place_map *map = place_map_new(count, SLICE_BITS, count < REPLICAS_MAX ? count : REPLICAS_MAX);
+    struct place_map *map =
+        place_map_new(count, SLICE_BITS, count < REPLICAS_MAX ? count : REPLICAS_MAX);
     if (map == NULL)
         return ERR_NOMEM;
     map->epoch = 1;
@@ -60,8 +61,8 @@ int identity_form_cluster(const struct place_node *nodes, unsigned count, unsign
 static json_t *print_node(const struct place_node *node) {
     char incarnation[ID128_HEX_SIZE];
     return json_pack("{si ss ss ss ss ss}", "id", (int)node->id, "incarnation",
-                     id128_print(node->incarnation, incarnation), "name", node->name, "zone", node->zone,
-                     "peer", node->peer_address, "http", node->http_address);
+                     id128_print(node->incarnation, incarnation), "name", node->name, "zone",
+                     node->zone, "peer", node->peer_address, "http", node->http_address);
 }
 
 static json_t *print_identity(const struct identity *identity) {
@@ -73,9 +74,9 @@ static json_t *print_identity(const struct identity *identity) {
         json_array_append_new(members, print_node(&map->nodes[i]));
     char cluster[ID128_HEX_SIZE];
     return json_pack("{si ss si si si si so so}", "format", IDENTITY_FORMAT, "cluster",
-                     id128_print(map->cluster_id, cluster), "node", (int)identity->node_id, "shards",
-                     (int)map->shards, "replicas", (int)map->replicas, "slice_bits", (int)map->slice_bits,
-                     "voters", voters, "members", members);
+                     id128_print(map->cluster_id, cluster), "node", (int)identity->node_id,
+                     "shards", (int)map->shards, "replicas", (int)map->replicas, "slice_bits",
+                     (int)map->slice_bits, "voters", voters, "members", members);
 }
 
 int identity_write(const char *path, const struct identity *identity, struct err *err) {
@@ -95,12 +96,13 @@ static bool copy_text(char *to, size_t size, const char *from) {
 static bool read_node(json_t *json, struct place_node *node) {
     int id;
     const char *incarnation, *name, *zone, *peer, *http;
-    if (json_unpack(json, "{si ss ss ss ss ss}", "id", &id, "incarnation", &incarnation, "name", &name,
-                    "zone", &zone, "peer", &peer, "http", &http) != 0)
+    if (json_unpack(json, "{si ss ss ss ss ss}", "id", &id, "incarnation", &incarnation, "name",
+                    &name, "zone", &zone, "peer", &peer, "http", &http) != 0)
         return false;
     *node = (struct place_node){.id = (uint32_t)id, .roles = ROLE_ALL, .weight = 1};
     return id > 0 && id <= UINT16_MAX && id128_parse(span_of(incarnation), &node->incarnation) &&
-           copy_text(node->name, sizeof node->name, name) && copy_text(node->zone, sizeof node->zone, zone) &&
+           copy_text(node->name, sizeof node->name, name) &&
+           copy_text(node->zone, sizeof node->zone, zone) &&
            copy_text(node->peer_address, sizeof node->peer_address, peer) &&
            copy_text(node->http_address, sizeof node->http_address, http);
 }
@@ -122,15 +124,17 @@ static bool read_map(json_t *json, struct identity *identity) {
     int node, shards, replicas, slice_bits;
     const char *cluster;
     json_t *voters, *members;
-    if (json_unpack(json, "{ss si si si si so so}", "cluster", &cluster, "node", &node, "shards", &shards,
-                    "replicas", &replicas, "slice_bits", &slice_bits, "voters", &voters, "members",
-                    &members) != 0)
+    if (json_unpack(json, "{ss si si si si so so}", "cluster", &cluster, "node", &node, "shards",
+                    &shards, "replicas", &replicas, "slice_bits", &slice_bits, "voters", &voters,
+                    "members", &members) != 0)
         return false;
     size_t count = json_array_size(members);
-    if (count == 0 || count > PLACE_NODES_MAX || shards < 1 || shards > UINT16_MAX || replicas < 1 ||
-        replicas > PLACE_REPLICAS_MAX || slice_bits < 1 || slice_bits > PLACE_SLICE_BITS_MAX)
+    if (count == 0 || count > PLACE_NODES_MAX || shards < 1 || shards > UINT16_MAX ||
+        replicas < 1 || replicas > PLACE_REPLICAS_MAX || slice_bits < 1 ||
+        slice_bits > PLACE_SLICE_BITS_MAX)
         return false;
-    struct place_map *map = place_map_new((uint32_t)count, (uint32_t)slice_bits, (uint32_t)replicas);
+    struct place_map *map =
+        place_map_new((uint32_t)count, (uint32_t)slice_bits, (uint32_t)replicas);
     identity->map = map;
     identity->node_id = (uint32_t)node;
     if (map == NULL || !id128_parse(span_of(cluster), &map->cluster_id))
@@ -140,7 +144,8 @@ static bool read_map(json_t *json, struct identity *identity) {
     for (size_t i = 0; i < count; i++)
         if (!read_node(json_array_get(members, i), &map->nodes[i]))
             return false;
-    return read_voters(voters, map) && identity_self(identity) != NULL && place_assign(map, NULL, NULL) == 0;
+    return read_voters(voters, map) && identity_self(identity) != NULL &&
+           place_assign(map, NULL, NULL) == 0;
 }
 
 int identity_read(const char *path, struct identity *ret_identity, struct err *err) {
@@ -149,13 +154,15 @@ int identity_read(const char *path, struct identity *ret_identity, struct err *e
     if (status != 0)
         return status;
     json_error_t where;
-    _cleanup_(json_decrefp) json_t *json = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &where);
+    _cleanup_(json_decrefp) json_t *json =
+        json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &where);
     if (json == NULL)
         return err_set(err, ERR_CORRUPT, "%s: line %d: %s", path, where.line, where.text);
     json_int_t format = json_integer_value(json_object_get(json, "format"));
     if (format > IDENTITY_FORMAT)
-        return err_set(err, ERR_VERSION, "%s was written by a newer quern (format %lld; this one knows %d)",
-                       path, (long long)format, IDENTITY_FORMAT);
+        return err_set(err, ERR_VERSION,
+                       "%s was written by a newer quern (format %lld; this one knows %d)", path,
+                       (long long)format, IDENTITY_FORMAT);
     struct identity identity = {0};
     if (format < 1 || !read_map(json, &identity)) {
         identity_fini(&identity);

@@ -28,8 +28,11 @@ static int tear_down(void **state) {
 }
 
 static void test_round_trip(void **state) {
-    struct place_node nodes[4] = {{.name = "a", .zone = "z", .peer_address = "h:1", .http_address = "h:2"},
-                                  {.name = "b"}, {.name = "c"}, {.name = "d"}};
+    struct place_node nodes[4] = {
+        {.name = "a", .zone = "z", .peer_address = "h:1", .http_address = "h:2"},
+        {.name = "b"},
+        {.name = "c"},
+        {.name = "d"}};
     struct identity written = {.node_id = 2}, read = {0};
     assert_int_equal(identity_form_cluster(nodes, 4, 0, &written.map, NULL), 0);
     assert_int_equal(written.map->voter_count, 3);
@@ -40,7 +43,8 @@ static void test_round_trip(void **state) {
     assert_string_equal(identity_self(&read)->name, "b");
     assert_string_equal(read.map->nodes[0].peer_address, "h:1");
     assert_true(id128_equal(read.map->cluster_id, written.map->cluster_id));
-    assert_memory_equal(read.map->owners, written.map->owners, place_slice_count(read.map) * 3 * sizeof(uint16_t));
+    assert_memory_equal(read.map->owners, written.map->owners,
+                        place_slice_count(read.map) * 3 * sizeof(uint16_t));
     identity_fini(&read);
     identity_fini(&written);
 }
@@ -61,8 +65,10 @@ static void test_refused(void **state) {
     refuse("[]", ERR_CORRUPT);
     refuse("{\"format\": 2}", ERR_VERSION);
     refuse("{\"format\": 1}", ERR_CORRUPT);
-    refuse("{\"format\": 1, \"cluster\": \"00\", \"node\": 1, \"shards\": 8, \"replicas\": 3, \"slice_bits\": 12,"
-           "\"voters\": [1], \"members\": [{}]}", ERR_CORRUPT);
+    refuse("{\"format\": 1, \"cluster\": \"00\", \"node\": 1, \"shards\": 8, \"replicas\": 3, "
+           "\"slice_bits\": 12,"
+           "\"voters\": [1], \"members\": [{}]}",
+           ERR_CORRUPT);
 }
 
 static void test_directory(void **state) {

@@ -111,7 +111,8 @@ static int start_clients(struct node *node, struct err *err) {
     node->meta_client = meta_client_new(node->meta, node->rpc, node->dir.identity.map);
     if (node->meta_client == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
-    node->store_client = store_client_new(node->store, node->identity.node_id, node->meta_client, node->rpc);
+    node->store_client =
+        store_client_new(node->store, node->identity.node_id, node->meta_client, node->rpc);
     return node->store_client != NULL ? 0 : err_set(err, ERR_NOMEM, "out of memory");
 }
 
@@ -132,7 +133,8 @@ static int start_worker(struct node *node, struct err *err) {
         .self = node->identity.node_id,
         .dir = node_dir_path(&node->dir, "scratch", path),
     };
-    return worker_start(&options, node->meta_client, node->store_client, node->rpc, &node->worker, err);
+    return worker_start(&options, node->meta_client, node->store_client, node->rpc, &node->worker,
+                        err);
 }
 
 static int start_gateway(struct node *node, struct err *err) {

@@ -19,12 +19,12 @@ struct node_options {
 /* Starts all roles. Call it from the only thread of the process. */
 int node_start(const struct node_options *options, struct node **ret_node, struct err *err);
 
-/* 0 once the root group has a leader and the cluster map is known; ERR_TIMEOUT and the like while it has not;
- * ERR_WRONG_CLUSTER when the catalogue is not of this node's cluster. */
+/* 0 once the root group has a leader and the cluster map is known; ERR_TIMEOUT and the like while
+ * it has not; ERR_WRONG_CLUSTER when the catalogue is not of this node's cluster. */
 int node_check_ready(struct node *node, uint64_t deadline_ns, struct err *err);
 
 const char *node_name(const struct node *node);
-const char *node_url(const struct node *node);  /* "http://127.0.0.1:9000", with the port it got */
+const char *node_url(const struct node *node); /* "http://127.0.0.1:9000", with the port it got */
 const char *node_credentials_path(const struct node *node);
 
 /* Stops what runs, in reverse; also half-started ones and NULL. */

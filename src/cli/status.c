@@ -1,0 +1,131 @@
+/* quern status: nodes, leaders, and whether all copies are there. */
+#include <stdio.h>
+
+#include "cli/admin.h"
+#include "cli/command.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+
+struct values {
+    bool json;
+};
+
+static const struct option_row rows[] = {
+    {"json", 0, OPTION_FLAG, offsetof(struct values, json), NULL, "as JSON"},
+    {0},
+};
+
+static const struct usage usage = {
+    .name = "status",
+    .operands = "",
+    .about =
+        "Shows the nodes and what they do, which of them leads each Paxos group, and how many\n"
+        "copies of chunks are still to be fetched by nodes that were down.",
+    .example = "quern status",
+    .options = rows,
+};
+
+/* "gateway,meta,store,worker" into text; returns it. */
+static const char *print_roles(const json_t *roles, char *text, size_t size) {
+    size_t used = 0, index;
+    json_t *role;
+    text[0] = '\0';
+    json_array_foreach(roles, index, role) {
+        if (used < size)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", index > 0 ? "," : "",
+                                     json_string_value(role));
+    }
+    return text;
+}
+
+static void print_node(const json_t *node) {
+    char roles[64], stored[PROGRESS_SIZE], left[PROGRESS_SIZE];
+    const json_t *store = json_object_get(node, "store");
+    printf("%-10s %-5s %-22s %-26s ", admin_text(node, "name"),
+           admin_flag(node, "up") ? "up" : "down", admin_text(node, "http_address"),
+           print_roles(json_object_get(node, "roles"), roles, sizeof roles));
+    if (!json_is_object(store))
+        printf("%8s %10s %10s %8s\n", "-", "-", "-", "-");
+    else
+        printf("%8lld %10s %10s %8lld%s\n", admin_number(store, "chunks"),
+               progress_print_bytes((uint64_t)admin_number(store, "bytes"), stored),
+               progress_print_bytes((uint64_t)admin_number(store, "disk_free_bytes"), left),
+               admin_number(store, "missing_chunks"),
+               admin_flag(store, "failed") ? "  DISK FAILED" : "");
+}
+
+static void print_groups(const json_t *status) {
+    size_t index;
+    json_t *group;
+    char text[32];
+    json_array_foreach(json_object_get(status, "groups"), index, group) {
+        long long number = admin_number(group, "group"), leader = admin_number(group, "leader");
+        printf("%-6s %-2lld  %-10s  ballot %lld, %lld chosen, %lld applied\n",
+               admin_text(group, "kind"), number,
+               leader != 0 ? admin_node_name(status, leader, text) : "no leader",
+               admin_number(group, "ballot"), admin_number(group, "chosen_upto"),
+               admin_number(group, "applied_upto"));
+    }
+}
+
+static void print_health(const json_t *status) {
+    long long down = 0, missing = 0;
+    size_t index;
+    json_t *node;
+    json_array_foreach(json_object_get(status, "nodes"), index, node) {
+        down += !admin_flag(node, "up");
+        missing += admin_number(json_object_get(node, "store"), "missing_chunks");
+    }
+    if (down == 0 && missing == 0)
+        printf("every node is up, every copy is in its place\n");
+    else
+        printf("%lld of %zu nodes down, %lld copies still to be fetched\n", down,
+               json_array_size(json_object_get(status, "nodes")), missing);
+}
+
+static void print_status(const json_t *status) {
+    size_t index;
+    json_t *node;
+    printf("cluster %s  quern %s  %lld copies of a chunk  map epoch %lld\n\n",
+           admin_text(status, "cluster"), admin_text(status, "version"),
+           admin_number(status, "replicas"), admin_number(status, "epoch"));
+    printf("%-10s %-5s %-22s %-26s %8s %10s %10s %8s\n", "NODE", "STATE", "S3", "ROLES", "CHUNKS",
+           "STORED", "DISK FREE", "MISSING");
+    json_array_foreach(json_object_get(status, "nodes"), index, node) {
+        print_node(node);
+    }
+    printf("\nPaxos groups, as %s sees them\n",
+           admin_node_name(status, admin_number(status, "node"), (char[32]){0}));
+    print_groups(status);
+    putchar('\n');
+    print_health(status);
+}
+
+static int show(struct client *client, bool as_json, struct err *err) {
+    json_t *status;
+    int code = admin_get(client, "/-/api/v1/status", NULL, 0, &status, err);
+    if (code != 0)
+        return code;
+    if (as_json)
+        code = admin_print(status, err);
+    else
+        print_status(status);
+    json_decref(status);
+    return code;
+}
+
+int cli_status(int argc, char **argv) {
+    struct values values = {0};
+    struct operands operands;
+    int status = options_parse(&usage, argc, argv, &values, &operands);
+    if (status != OPTIONS_GO)
+        return status;
+    struct client *client;
+    struct err err = {0};
+    status = client_open(&client, &err);
+    if (status == 0) {
+        status = show(client, values.json, &err);
+        client_close(client);
+    }
+    return status == 0 ? CLI_OK : options_fail(&usage, &err, status);
+}
