@@ -23,6 +23,10 @@ static inline ProtobufCBinaryData pb_bytes(const void *data, size_t size) {
 static inline struct span pb_span(ProtobufCBinaryData data) {
     return (struct span){(const char *)data.data, data.len};
 }
+/* Text for a message, which does not change it. */
+static inline char *pb_text(const char *text) {
+    return (char *)(uintptr_t)text;
+}
 /* An id that points into *id, which must outlive the message. */
 static inline ProtobufCBinaryData pb_id(const struct id128 *id) {
     return pb_bytes(id->bytes, sizeof id->bytes);
