@@ -120,10 +120,7 @@ void paxos_leader_count(struct paxos *paxos) {
 }
 
 static struct paxos_peer *voter_of(struct paxos *paxos, const struct paxos_message *message) {
-    if (paxos->role != PAXOS_LEADING)
-        return NULL;
-    if (ballot_compare(message->ballot, paxos->ballot) != 0 &&
-        !(MUTANT == 1 && message->type == PAXOS_ACCEPTED))
+    if (paxos->role != PAXOS_LEADING || ballot_compare(message->ballot, paxos->ballot) != 0)
         return NULL;
     return paxos_peer_of(paxos, message->from);
 }

@@ -3,15 +3,26 @@
 
 #define LEARN_PATIENCE_NS 100000000ull /* then the request or its answer is taken for lost */
 
-void paxos_learn_request(struct paxos *paxos, uint32_t from) {
-    bool waiting =
-        paxos->learn_at_ns != 0 && paxos->now_ns - paxos->learn_at_ns < LEARN_PATIENCE_NS;
-    if (waiting || paxos_is_busy(paxos))
+/* The one who is known to be ahead; after a miss, those after it in turn. */
+static uint32_t pick_teacher(struct paxos *paxos, uint32_t ahead) {
+    uint32_t count = paxos->options.voter_count, index = 0;
+    while (paxos->peers[index].node != ahead)
+        index++;
+    index = (index + paxos->learn_misses) % count;
+    return &paxos->peers[index] != paxos->self ? paxos->peers[index].node : ahead;
+}
+
+void paxos_learn_request(struct paxos *paxos, uint32_t ahead) {
+    bool waiting = paxos->learn_at_ns != 0;
+    if (waiting && paxos->now_ns - paxos->learn_at_ns < LEARN_PATIENCE_NS)
         return;
+    if (paxos_is_busy(paxos))
+        return;
+    paxos->learn_misses += waiting;
     paxos->learn_at_ns = paxos->now_ns;
     struct paxos_message *request = paxos_message_new(PAXOS_LEARN_REQ, 0);
     request->slot = paxos->chosen_upto + 1;
-    paxos_send(paxos, from, request, 0);
+    paxos_send(paxos, pick_teacher(paxos, ahead), request, 0);
 }
 
 struct paxos_message *paxos_learn_new(const struct paxos *paxos, const struct paxos_serve *serve) {
@@ -73,6 +84,7 @@ int paxos_on_learn(struct paxos *paxos, const struct paxos_message *message) {
         paxos_raise_chosen(paxos, entry->slot);
     }
     paxos->learn_at_ns = 0;
+    paxos->learn_misses = message->entry_count > 0 ? 0 : paxos->learn_misses + 1;
     if (message->entry_count > 0 && message->chosen_upto > paxos->chosen_upto)
         paxos_learn_request(paxos, message->from);
     if (paxos->role == PAXOS_PREPARING)

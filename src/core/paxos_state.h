@@ -115,6 +115,7 @@ struct paxos {
     uint64_t election_at_ns;
     uint64_t hint_until_ns; /* the leader is thought to have crashed: be quick */
     uint64_t learn_at_ns;   /* of the last LEARN_REQ unanswered; 0 = none */
+    uint32_t learn_misses;  /* requests in a row that brought nothing */
 
     /* proposer */
     enum paxos_role role;
@@ -192,7 +193,7 @@ void paxos_reads_advance(
 void paxos_reads_refuse(struct paxos *paxos);
 
 /* ---- paxos_learn.c ---- */
-void paxos_learn_request(struct paxos *paxos, uint32_t from);
+void paxos_learn_request(struct paxos *paxos, uint32_t ahead); /* unless one is under way */
 int paxos_on_learn_req(struct paxos *paxos, const struct paxos_message *message);
 int paxos_on_learn(struct paxos *paxos, const struct paxos_message *message);
 

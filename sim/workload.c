@@ -1,0 +1,109 @@
+/* Clients: each has one command under way, sends it again (the same one) until it is answered, and
+ * now and then gives up on it: then it may still happen, at any later time. */
+#include "sim/sim.h"
+
+static void send(struct sim *sim, uint32_t index) {
+    struct sim_client *client = &sim->clients[index];
+    uint64_t delay_ns = sim_net_client_delay(sim);
+    client->attempt++;
+    if (delay_ns > 0) {
+        struct sim_event *event = sim_event_new(sim, SIM_REQUEST, delay_ns);
+        event->node = client->target;
+        event->command = client->command;
+        sim_post(sim, event);
+    }
+    struct sim_event *timeout =
+        sim_event_new(sim, SIM_CLIENT, 200 * SIM_MS + rng_below(&sim->work, 300 * SIM_MS));
+    timeout->number = client->attempt;
+    timeout->peer = index;
+    sim_post(sim, timeout);
+}
+
+static void retarget(struct sim *sim, struct sim_client *client) {
+    uint32_t count = (uint32_t)sim->options.nodes;
+    uint32_t leader = sim_leader(sim, client->command.group);
+    bool knows = leader < count && rng_below(&sim->work, 4) > 0;
+    client->target = knows ? leader : (uint32_t)rng_below(&sim->work, count);
+}
+
+static void invoke(struct sim *sim, uint32_t index) {
+    struct sim_client *client = &sim->clients[index];
+    struct rng *rng = &sim->work;
+    bool read = rng_below(rng, 100) < sim->options.read_percent;
+    uint64_t number = client->command.number + 1;
+    client->command = (struct kv_command){.number = number,
+                                          .value = number << 8 | index,
+                                          .expected = client->seen,
+                                          .client = index,
+                                          .group = (uint32_t)rng_below(rng, sim->options.groups),
+                                          .key = (uint32_t)rng_below(rng, KV_KEYS),
+                                          .kind = read ? KV_READ : 1 + (uint32_t)rng_below(rng, 2)};
+    client->busy = true;
+    client->position = 0;
+    sim_check_invoked(sim, client);
+    retarget(sim, client);
+    sim_trace(sim, "client %u: %llu kind %u group %u key %u", index, (unsigned long long)number,
+              client->command.kind, client->command.group, client->command.key);
+    send(sim, index);
+}
+
+static void pause(struct sim *sim, uint32_t index) {
+    struct sim_client *client = &sim->clients[index];
+    struct sim_event *event =
+        sim_event_new(sim, SIM_CLIENT, sim_about(&sim->work, sim->options.think_us * SIM_US));
+    client->busy = false;
+    event->number = ++client->attempt;
+    event->peer = index;
+    sim_post(sim, event);
+}
+
+void sim_clients_start(struct sim *sim) {
+    for (uint32_t i = 0; i < sim->options.clients; i++)
+        pause(sim, i);
+}
+
+void sim_client_wake(struct sim *sim, uint32_t index, uint64_t attempt) {
+    struct sim_client *client = &sim->clients[index];
+    if (attempt != client->attempt)
+        return;
+    if (!client->busy && !sim->healed) {
+        invoke(sim, index);
+    } else if (client->busy && !sim->healed && rng_below(&sim->work, 8) == 0) {
+        sim_trace(sim, "client %u gives up", index);
+        pause(sim, index);
+    } else if (client->busy) {
+        retarget(sim, client);
+        send(sim, index);
+    }
+}
+
+void sim_client_reply(struct sim *sim, const struct sim_event *event) {
+    uint32_t index = event->command.client;
+    struct sim_client *client = &sim->clients[index];
+    if (!client->busy || client->command.number != event->command.number)
+        return;
+    if (event->result.status == KV_RETRY) {
+        retarget(sim, client);
+        struct sim_event *again =
+            sim_event_new(sim, SIM_CLIENT, sim_about(&sim->work, 10 * SIM_MS));
+        again->number = ++client->attempt;
+        again->peer = index;
+        sim_post(sim, again);
+        return;
+    }
+    sim_check_answered(sim, client, event->result);
+    bool wrote = client->command.kind != KV_READ && event->result.status == KV_OK;
+    client->seen = wrote ? client->command.value : event->result.value;
+    client->done++;
+    pause(sim, index);
+}
+
+void sim_reply(struct sim *sim, const struct kv_command *command, struct kv_result result) {
+    uint64_t delay_ns = sim_net_client_delay(sim);
+    if (delay_ns == 0)
+        return;
+    struct sim_event *event = sim_event_new(sim, SIM_REPLY, delay_ns);
+    event->command = *command;
+    event->result = result;
+    sim_post(sim, event);
+}

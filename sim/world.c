@@ -1,0 +1,184 @@
+/* Time, the heap of events, and a seed's run: faults first, then all is healed and must come to
+ * rest. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <xxhash.h>
+
+#include "sim/sim.h"
+
+#define REST_MS 30000 /* virtual time to come to rest after healing */
+
+/* ---- the heap: by time, then by order ---- */
+
+static bool before(const struct sim_event *a, const struct sim_event *b) {
+    return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
+}
+
+struct sim_event *sim_event_new(struct sim *sim, enum sim_event_kind kind, uint64_t delay_ns) {
+    struct sim_event *event = calloc(1, sizeof *event);
+    ASSERT(event != NULL);
+    event->kind = kind;
+    event->at_ns = sim->now_ns + delay_ns;
+    event->order = ++sim->order;
+    return event;
+}
+
+static void event_free(struct sim_event *event) {
+    buf_fini(&event->bytes);
+    free(event);
+}
+
+void sim_post(struct sim *sim, struct sim_event *event) {
+    if (sim->heap_count == sim->heap_room) {
+        sim->heap_room = sim->heap_room > 0 ? 2 * sim->heap_room : 1024;
+        sim->heap = realloc(sim->heap, sim->heap_room * sizeof(struct sim_event *));
+        ASSERT(sim->heap != NULL);
+    }
+    uint32_t i = sim->heap_count++;
+    for (; i > 0 && before(event, sim->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        sim->heap[i] = sim->heap[(i - 1) / 2];
+    sim->heap[i] = event;
+}
+
+static struct sim_event *pop(struct sim *sim) {
+    ASSERT(sim->heap_count > 0);
+    struct sim_event *first = sim->heap[0], *last = sim->heap[--sim->heap_count];
+    uint32_t i = 0;
+    for (;;) {
+        uint32_t child = 2 * i + 1;
+        if (child + 1 < sim->heap_count && before(sim->heap[child + 1], sim->heap[child]))
+            child++;
+        if (child >= sim->heap_count || !before(sim->heap[child], last))
+            break;
+        sim->heap[i] = sim->heap[child];
+        i = child;
+    }
+    sim->heap[i] = last;
+    return first;
+}
+
+/* ---- trace ---- */
+
+void sim_trace(struct sim *sim, const char *format, ...) {
+    if (!sim->verbose)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    printf("[%13.6f] ", (double)sim->now_ns / 1e6);
+    vprintf(format, arguments);
+    putchar('\n');
+    va_end(arguments);
+}
+
+noreturn void sim_fail(struct sim *sim, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fflush(stdout);
+    fprintf(stderr, "seed %llu, at %.6f ms: ", (unsigned long long)sim->options.seed,
+            (double)sim->now_ns / 1e6);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(1);
+}
+
+static void fold(struct sim *sim, const struct sim_event *event) {
+    uint64_t parts[] = {event->at_ns,          event->kind,
+                        event->node,           event->number,
+                        event->command.number, XXH3_64bits(event->bytes.data, event->bytes.size)};
+    sim->hash = XXH3_64bits_withSeed(parts, sizeof parts, sim->hash);
+    sim->event_count++;
+}
+
+uint64_t sim_about(struct rng *rng, uint64_t mean) {
+    uint64_t value = 1 + rng_below(rng, mean + 1);
+    while (rng_below(rng, 4) == 0) /* a tail */
+        value += rng_below(rng, 2 * mean + 1);
+    return value;
+}
+
+/* ---- a run ---- */
+
+static void dispatch(struct sim *sim, struct sim_event *event) {
+    struct sim_node *node = &sim->nodes[event->node];
+    switch (event->kind) {
+    case SIM_REQUEST:
+        if (node->up) {
+            sim_node_request(node, &event->command);
+            sim_node_rearm(node);
+        }
+        break;
+    case SIM_REPLY:
+        sim_client_reply(sim, event);
+        break;
+    case SIM_CLIENT:
+        sim_client_wake(sim, event->peer, event->number);
+        break;
+    case SIM_CRASH:
+    case SIM_RESTART:
+    case SIM_PARTITION:
+    case SIM_HEAL:
+    case SIM_RESET:
+        sim_fault(sim, event);
+        break;
+    default:
+        sim_node_event(node, event);
+    }
+}
+
+static void step(struct sim *sim) {
+    struct sim_event *event = pop(sim);
+    ASSERT(event->at_ns >= sim->now_ns);
+    sim->now_ns = event->at_ns;
+    fold(sim, event);
+    dispatch(sim, event);
+    event_free(event);
+}
+
+static void start(struct sim *sim) {
+    struct rng *streams[] = {&sim->net, &sim->disk, &sim->crash, &sim->work, &sim->timers};
+    for (uint64_t i = 0; i < sizeof streams / sizeof *streams; i++)
+        rng_init(streams[i], sim->options.seed * 8 + i);
+    sim_truth_init(sim);
+    for (uint32_t i = 0; i < sim->options.nodes; i++) {
+        sim->nodes[i].sim = sim;
+        sim->nodes[i].index = i;
+        sim_node_start(&sim->nodes[i]);
+    }
+    sim_faults_start(sim);
+    sim_clients_start(sim);
+}
+
+static void finish(struct sim *sim) {
+    for (uint32_t i = 0; i < sim->options.nodes; i++)
+        sim_node_fini(&sim->nodes[i]);
+    for (uint32_t i = 0; i < sim->heap_count; i++)
+        event_free(sim->heap[i]);
+    free(sim->heap);
+    sim_truth_fini(sim);
+}
+
+uint64_t sim_run(const struct sim_options *options, bool verbose) {
+    struct sim *sim = calloc(1, sizeof *sim);
+    ASSERT(sim != NULL);
+    sim->options = *options;
+    sim->verbose = verbose;
+    start(sim);
+    uint64_t horizon_ns = options->horizon_ms * SIM_MS, end_ns = horizon_ns + REST_MS * SIM_MS;
+    while (sim->now_ns < horizon_ns)
+        step(sim);
+    sim_heal(sim);
+    while (sim_unrest(sim) != NULL) {
+        step(sim);
+        if (sim->now_ns > end_ns)
+            sim_fail(sim, "%s, %u ms after all was healed", sim_unrest(sim), REST_MS);
+    }
+    sim_trace(sim, "at rest: %llu events, %llu slots", (unsigned long long)sim->event_count,
+              (unsigned long long)sim_slots(sim));
+    uint64_t hash = sim->hash;
+    finish(sim);
+    free(sim);
+    return hash;
+}
