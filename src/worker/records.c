@@ -14,6 +14,7 @@ void records_init(struct records *records, bool inside, uint64_t offset, uint64_
 /* Notes where the last record of these bytes begins; false when one is longer than it may be. Only records that are open at
  * an end of a block are measured: a block is smaller than any limit. */
 static bool measure(struct records *records, const char *data, size_t size) {
+    ASSERT(data != NULL && size > 0);
     const char *last = memrchr(data, '\n', size);
     const char *first = last != NULL ? memchr(data, '\n', size) : data + size;
     if (!records->open)
