@@ -24,8 +24,10 @@ bool command_is_grep(const char *program) {
 }
 
 static bool is_compound(const char *word) {
-    static const char *const words[] = {"if", "for", "while", "until", "case", "do", "then", "else", "elif",  "done", "fi",
-                                        "esac", "{", "}", "!", "[[", "function", "time", "coproc", "select", "trap"};
+    static const char *const words[] = {"if",     "for",    "while", "until", "case",     "do",
+                                        "then",   "else",   "elif",  "done",  "fi",       "esac",
+                                        "{",      "}",      "!",     "[[",    "function", "time",
+                                        "coproc", "select", "trap"};
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(word, words[i]) == 0)
             return true;
@@ -40,8 +42,10 @@ static bool is_prefix(const char *word) {
     return name > 0 && !isdigit((unsigned char)word[0]) && word[name] == '=';
 }
 
-/* Copies one word without its quotes; returns what follows it. Sets *compound at what is not looked into. */
-static const char *read_word(const char *at, const char *end, char *word, size_t size, bool *compound) {
+/* Copies one word without its quotes; returns what follows it. Sets *compound at what is not looked
+ * into. */
+static const char *read_word(const char *at, const char *end, char *word, size_t size,
+                             bool *compound) {
     size_t used = 0;
     char quote = 0;
     for (; at < end; at++) {
@@ -71,8 +75,10 @@ static void begin_stage(struct pipeline *pipeline, bool *compound) {
         pipeline->is_grep[pipeline->stages++] = false;
 }
 
-/* An operator at *at: moves behind it, and begins a stage or a pipeline. Redirections are skipped. */
-static const char *read_operator(const char *at, const char *end, struct pipeline *pipeline, bool *named, bool *compound) {
+/* An operator at *at: moves behind it, and begins a stage or a pipeline. Redirections are skipped.
+ */
+static const char *read_operator(const char *at, const char *end, struct pipeline *pipeline,
+                                 bool *named, bool *compound) {
     bool twice = at + 1 < end && at[1] == at[0];
     if (*at == '<' || *at == '>' || (*at == '&' && at + 1 < end && at[1] == '>')) {
         char target[16];
@@ -125,13 +131,14 @@ void pipeline_parse(struct span command, struct pipeline *ret_pipeline) {
         ret_pipeline->stages = 0;
 }
 
-/* At its exit bash looks at every stage: 1 of a grep, and SIGPIPE of all but the last, are good; pipefail alone would
- * fail `grep x | wc -l` where nothing matches. */
+/* At its exit bash looks at every stage: 1 of a grep, and SIGPIPE of all but the last, are good;
+ * pipefail alone would fail `grep x | wc -l` where nothing matches. */
 static void append_judgement(struct buf *text, const struct pipeline *pipeline) {
     buf_puts(text, "trap 's=$? p=(\"${PIPESTATUS[@]}\"); [[ \"${p[*]}\" =~ ^");
     for (unsigned i = 0; i < pipeline->stages; i++) {
         bool last = i + 1 == pipeline->stages;
-        buf_printf(text, "(0%s%s)%s", pipeline->is_grep[i] ? "|1" : "", last ? "" : "|141", last ? "$" : "\\ ");
+        buf_printf(text, "(0%s%s)%s", pipeline->is_grep[i] ? "|1" : "", last ? "" : "|141",
+                   last ? "$" : "\\ ");
     }
     buf_puts(text, " ]] && exit 0; exit $s' EXIT; ");
 }
@@ -147,8 +154,8 @@ static void write_shell(struct command *command, const char *shell, bool has_bas
     buf_puts(&command->text, shell);
 }
 
-int command_init(struct command *command, size_t argc, char *const *argv, const char *shell, struct arena *arena,
-                 struct err *err) {
+int command_init(struct command *command, size_t argc, char *const *argv, const char *shell,
+                 struct arena *arena, struct err *err) {
     *command = (struct command){.text = {.limit = COMMAND_BYTES_MAX}};
     bool has_bash = access("/bin/bash", X_OK) == 0;
     command->argv = arena_array(arena, const char *, (argc > 4 ? argc : 5) + 1);
@@ -158,7 +165,8 @@ int command_init(struct command *command, size_t argc, char *const *argv, const 
         command->one_is_ok = command_is_grep(argv[0]);
     if (command->text.failed || command->argv == NULL) {
         buf_fini(&command->text);
-        return err_set(err, ERR_LIMIT, "the command is longer than %zu KiB", COMMAND_BYTES_MAX >> 10);
+        return err_set(err, ERR_LIMIT, "the command is longer than %zu KiB",
+                       COMMAND_BYTES_MAX >> 10);
     }
     const char *const bash[] = {"/bin/bash", "-o", "pipefail", "-c", command->text.data};
     const char *const sh[] = {"/bin/sh", "-c", command->text.data};
@@ -184,24 +192,30 @@ static enum command_verdict judge_signal(int number, char reason[COMMAND_REASON_
     return COMMAND_RETRY;
 }
 
-static enum command_verdict judge_status(const struct command *command, int status, char reason[COMMAND_REASON_SIZE]) {
-    if (status == 0 || (status == 1 && command->one_is_ok) || (status == STATUS_SIGPIPE && command->sigpipe_is_ok))
+static enum command_verdict judge_status(const struct command *command, int status,
+                                         char reason[COMMAND_REASON_SIZE]) {
+    if (status == 0 || (status == 1 && command->one_is_ok) ||
+        (status == STATUS_SIGPIPE && command->sigpipe_is_ok))
         return COMMAND_OK;
     snprintf(reason, COMMAND_REASON_SIZE, "exit %d", status);
     return status == STATUS_RETRY ? COMMAND_RETRY : COMMAND_FAILED;
 }
 
-enum command_verdict command_judge(const struct command *command, const struct launch_result *result, char reason[COMMAND_REASON_SIZE],
-                                   int *ret_status) {
+enum command_verdict command_judge(const struct command *command,
+                                   const struct launch_result *result,
+                                   char reason[COMMAND_REASON_SIZE], int *ret_status) {
     reason[0] = '\0';
-    *ret_status = WIFSIGNALED(result->wait_status) ? -WTERMSIG(result->wait_status) : WEXITSTATUS(result->wait_status);
+    *ret_status = WIFSIGNALED(result->wait_status) ? -WTERMSIG(result->wait_status)
+                                                   : WEXITSTATUS(result->wait_status);
     switch ((enum launch_end)result->end) {
     case LAUNCH_ENDED:
-        return WIFSIGNALED(result->wait_status) ? judge_signal(WTERMSIG(result->wait_status), reason)
-                                                : judge_status(command, *ret_status, reason);
+        return WIFSIGNALED(result->wait_status)
+                   ? judge_signal(WTERMSIG(result->wait_status), reason)
+                   : judge_status(command, *ret_status, reason);
     case LAUNCH_UNSTARTED:
         *ret_status = result->wait_status == ENOENT ? 127 : 126; /* as shells have it */
-        snprintf(reason, COMMAND_REASON_SIZE, "cannot run %.64s: %s", command->argv[0], strerror(result->wait_status));
+        snprintf(reason, COMMAND_REASON_SIZE, "cannot run %.64s: %s", command->argv[0],
+                 strerror(result->wait_status));
         return COMMAND_FAILED;
     case LAUNCH_TIME_OVER:
         snprintf(reason, COMMAND_REASON_SIZE, "over its time limit");

@@ -63,7 +63,8 @@ static int status_of(const struct command *command) {
     return status;
 }
 
-static enum command_verdict verdict_of(const char *shell, const char *want_reason, int want_status) {
+static enum command_verdict verdict_of(const char *shell, const char *want_reason,
+                                       int want_status) {
     struct arena arena;
     struct command command;
     arena_init(&arena, 1 << 20);
@@ -99,7 +100,8 @@ static void test_shell_statuses(void **state) {
     assert_int_equal(verdict_of("exit 75", "exit 75", 75), COMMAND_RETRY);
     assert_int_equal(verdict_of("true | (exit 75)", "exit 75", 75), COMMAND_RETRY);
     assert_int_equal(verdict_of("true | exit 3", "exit 3", 3), COMMAND_FAILED);
-    assert_int_equal(verdict_of("kill -SEGV $$", "killed by signal 11 (Segmentation fault)", -11), COMMAND_RETRY);
+    assert_int_equal(verdict_of("kill -SEGV $$", "killed by signal 11 (Segmentation fault)", -11),
+                     COMMAND_RETRY);
     assert_int_equal(verdict_of("no-such-command-at-all", "exit 127", 127), COMMAND_FAILED);
 }
 
@@ -112,7 +114,8 @@ static void test_typed_statuses(void **state) {
     char reason[COMMAND_REASON_SIZE];
     int status;
     arena_init(&arena, 1 << 20);
-    struct launch_result one = {.end = LAUNCH_ENDED, .wait_status = 1 << 8}, over = {.end = LAUNCH_MEMORY_OVER};
+    struct launch_result one = {.end = LAUNCH_ENDED, .wait_status = 1 << 8},
+                         over = {.end = LAUNCH_MEMORY_OVER};
     assert_int_equal(command_init(&command, 2, grep, "", &arena, NULL), 0);
     assert_int_equal(command_judge(&command, &one, reason, &status), COMMAND_OK);
     assert_int_equal(command_init(&command, 1, cat, "", &arena, NULL), 0);

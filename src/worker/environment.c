@@ -5,7 +5,8 @@
 
 #define VARIABLES_MAX 24
 
-const char *const *environment_new(const Pb__TaskWork *work, const char *scratch, struct arena *arena) {
+const char *const *environment_new(const Pb__TaskWork *work, const char *scratch,
+                                   struct arena *arena) {
     const Pb__TaskInput *input = work->input;
     const Pb__TaskAddress *task = work->lease->task;
     char version[ID128_HEX_SIZE];
@@ -26,9 +27,12 @@ const char *const *environment_new(const Pb__TaskWork *work, const char *scratch
     variables[count++] = arena_printf(arena, "QUERN_BUCKET=%s", input->bucket);
     variables[count++] = arena_printf(arena, "QUERN_KEY=%s", input->key);
     variables[count++] = arena_printf(arena, "QUERN_VERSION=%s", version);
-    variables[count++] = arena_printf(arena, "QUERN_OFFSET=%llu", (unsigned long long)input->offset);
-    variables[count++] = arena_printf(arena, "QUERN_LENGTH=%llu", (unsigned long long)input->length);
-    variables[count++] = arena_printf(arena, "QUERN_PARTITION=%u", task->phase == 0 ? 0 : task->index);
+    variables[count++] =
+        arena_printf(arena, "QUERN_OFFSET=%llu", (unsigned long long)input->offset);
+    variables[count++] =
+        arena_printf(arena, "QUERN_LENGTH=%llu", (unsigned long long)input->length);
+    variables[count++] =
+        arena_printf(arena, "QUERN_PARTITION=%u", task->phase == 0 ? 0 : task->index);
     variables[count++] = "QUERN_PARTITIONS=1";
     return arena->overflowed ? NULL : variables;
 }

@@ -1,4 +1,5 @@
-/* libseccomp compiles the filter; the program is kept as bytes so that applying it is one system call. */
+/* libseccomp compiles the filter; the program is kept as bytes so that applying it is one system
+ * call. */
 #include "worker/filter.h"
 
 #include <errno.h>
@@ -17,8 +18,9 @@
 #include "base/cleanup.h"
 
 #define PROGRAM_MAX 4096
-#define NAMESPACE_FLAGS \
-    (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP)
+#define NAMESPACE_FLAGS                                                                            \
+    (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET |     \
+     CLONE_NEWCGROUP)
 
 struct filter {
     size_t size;
@@ -27,18 +29,70 @@ struct filter {
 
 static const char *const denied[] = {
     /* other processes */
-    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp",
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "process_madvise",
+    "pidfd_getfd",
+    "kcmp",
     /* namespaces and mounts */
-    "unshare", "setns", "mount", "umount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen",
-    "fsconfig", "fsmount", "fspick", "mount_setattr", "name_to_handle_at", "open_by_handle_at",
+    "unshare",
+    "setns",
+    "mount",
+    "umount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "open_tree",
+    "move_mount",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "mount_setattr",
+    "name_to_handle_at",
+    "open_by_handle_at",
     /* big attack surfaces */
-    "io_uring_setup", "io_uring_enter", "io_uring_register", "bpf", "perf_event_open", "userfaultfd", "keyctl",
-    "add_key", "request_key", "fanotify_init", "lookup_dcookie", "vmsplice",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "bpf",
+    "perf_event_open",
+    "userfaultfd",
+    "keyctl",
+    "add_key",
+    "request_key",
+    "fanotify_init",
+    "lookup_dcookie",
+    "vmsplice",
     /* the machine */
-    "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot", "swapon", "swapoff",
-    "acct", "quotactl", "quotactl_fd", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "sethostname",
-    "setdomainname", "iopl", "ioperm", "syslog", "vhangup", "nfsservctl", "personality", "mbind", "set_mempolicy",
-    "migrate_pages", "move_pages",
+    "kexec_load",
+    "kexec_file_load",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "reboot",
+    "swapon",
+    "swapoff",
+    "acct",
+    "quotactl",
+    "quotactl_fd",
+    "settimeofday",
+    "clock_settime",
+    "clock_adjtime",
+    "adjtimex",
+    "sethostname",
+    "setdomainname",
+    "iopl",
+    "ioperm",
+    "syslog",
+    "vhangup",
+    "nfsservctl",
+    "personality",
+    "mbind",
+    "set_mempolicy",
+    "migrate_pages",
+    "move_pages",
 };
 
 /* Rules for system calls that this machine does not know are left out. */

@@ -1,4 +1,5 @@
-/* The seccomp filter of tasks: system calls that no task needs and that have been ways out of sandboxes fail with EPERM. */
+/* The seccomp filter of tasks: system calls that no task needs and that have been ways out of
+ * sandboxes fail with EPERM. */
 #ifndef QUERN_WORKER_FILTER_H
 #define QUERN_WORKER_FILTER_H
 
@@ -8,7 +9,8 @@
 
 struct filter; /* compiled once, applied by every keeper */
 
-/* unix_sockets: AF_UNIX is allowed (where a net namespace keeps them inside); all other families never are. */
+/* unix_sockets: AF_UNIX is allowed (where a net namespace keeps them inside); all other families
+ * never are. */
 int filter_new(bool unix_sockets, struct filter **ret_filter, struct err *err);
 struct filter *filter_free(struct filter *filter);
 

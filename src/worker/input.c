@@ -72,16 +72,18 @@ static bool is_local(const struct input_plan *plan, struct id128 chunk) {
 }
 
 static void count_bytes(struct input *input, struct id128 chunk, uint64_t bytes) {
-    *(is_local(&input->plan, chunk) ? &input->counts.local_bytes : &input->counts.remote_bytes) += bytes;
+    *(is_local(&input->plan, chunk) ? &input->counts.local_bytes : &input->counts.remote_bytes) +=
+        bytes;
 }
 
 /* [offset, offset + length) of a part to the sink. */
-static int read_part(struct input *input, const struct input_part *part, uint64_t offset, uint64_t length, store_sink *sink,
-                     void *context, struct err *err) {
+static int read_part(struct input *input, const struct input_part *part, uint64_t offset,
+                     uint64_t length, store_sink *sink, void *context, struct err *err) {
     if (part->data.size > 0)
         return sink(context, part->data.data + offset, length);
     count_bytes(input, part->chunk.id, length);
-    return store_read(input->store, &part->chunk, offset, length, sink, context, input->deadline_ns, err);
+    return store_read(input->store, &part->chunk, offset, length, sink, context, input->deadline_ns,
+                      err);
 }
 
 static uint64_t part_bytes(const struct input_part *part) {
@@ -93,12 +95,14 @@ static int copy_parts(struct input *input, store_sink *sink, void *context, stru
     int code = 0;
     for (unsigned i = 0; i < plan->count && code == 0; i++)
         if (part_bytes(&plan->parts[i]) > 0)
-            code = read_part(input, &plan->parts[i], 0, part_bytes(&plan->parts[i]), sink, context, err);
+            code = read_part(input, &plan->parts[i], 0, part_bytes(&plan->parts[i]), sink, context,
+                             err);
     return code;
 }
 
 /* Reads a part that follows as far as the last record needs it. */
-static int copy_rest(struct input *input, const struct input_part *part, struct records *records, struct err *err) {
+static int copy_rest(struct input *input, const struct input_part *part, struct records *records,
+                     struct err *err) {
     const uint64_t bytes = part_bytes(part);
     int code = 0;
     for (uint64_t at = 0, step; at < bytes && code == 0 && !records_complete(records); at += step) {
@@ -113,14 +117,16 @@ static int copy_records(struct input *input, store_sink *sink, void *context, st
     const struct input_plan *plan = &input->plan;
     struct records records;
     records_init(&records, plan->inside_record, plan->offset,
-                 plan->record_bytes_max != 0 ? plan->record_bytes_max : INPUT_RECORD_MAX_DEFAULT, sink, context);
+                 plan->record_bytes_max != 0 ? plan->record_bytes_max : INPUT_RECORD_MAX_DEFAULT,
+                 sink, context);
     int code = copy_parts(input, records_sink, &records, err);
     records_end_of_split(&records);
     for (unsigned i = plan->count; i < plan->part_count && code == 0; i++)
         code = copy_rest(input, &plan->parts[i], &records, err);
     if (records.too_long)
         return err_set(err, ERR_LIMIT, "%s: the record at byte %llu is longer than %llu bytes",
-                       plan->name != NULL ? plan->name : "input", (unsigned long long)records.record_offset,
+                       plan->name != NULL ? plan->name : "input",
+                       (unsigned long long)records.record_offset,
                        (unsigned long long)records.record_bytes_max);
     return code;
 }
@@ -154,7 +160,8 @@ static int start_feeder(struct input *input, struct err *err) {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) != 0)
         return err_errno(err, errno, "cannot make a pipe");
-    fcntl(fds[1], F_SETPIPE_SZ, 1 << 20); /* fewer switches; the default will do where it is refused */
+    fcntl(fds[1], F_SETPIPE_SZ,
+          1 << 20); /* fewer switches; the default will do where it is refused */
     input->fd = fds[0];
     input->owns_fd = true;
     input->pipe_fd = fds[1];
@@ -194,8 +201,8 @@ static int choose(struct input *input, int scratch_fd, struct err *err) {
     return start_feeder(input, err);
 }
 
-int input_open(struct store_client *store, const struct input_plan *plan, int scratch_fd, uint64_t deadline_ns,
-               struct input **ret_input, struct err *err) {
+int input_open(struct store_client *store, const struct input_plan *plan, int scratch_fd,
+               uint64_t deadline_ns, struct input **ret_input, struct err *err) {
     ASSERT(plan->count <= plan->part_count);
     struct input *input = calloc(1, sizeof *input);
     if (input == NULL)

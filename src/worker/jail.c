@@ -1,4 +1,5 @@
-/* The order matters: user, root, Landlock, seccomp; each needs rights that the next one takes away. */
+/* The order matters: user, root, Landlock, seccomp; each needs rights that the next one takes away.
+ */
 #include "worker/jail.h"
 
 #include <errno.h>
@@ -19,13 +20,14 @@
 
 #define NOBODY 65534
 #define OPEN_FILES_MAX 1024
-#define PROCESSES_MAX 256        /* in a user namespace of its own */
+#define PROCESSES_MAX 256         /* in a user namespace of its own */
 #define PROCESSES_SHARED_MAX 2048 /* counted with whatever else the user runs */
 
 int jail_clone_flags(int level, bool net_namespace) {
     if (level < 3)
         return 0;
-    return CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (net_namespace ? CLONE_NEWNET : 0);
+    return CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS |
+           (net_namespace ? CLONE_NEWNET : 0);
 }
 
 uid_t jail_uid(void) {
@@ -64,14 +66,16 @@ int jail_map_ids(pid_t keeper, struct err *err) {
 static int become_task_user(bool root, struct err *err) {
     if (!root)
         return 0;
-    if (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0)
+    if (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 ||
+        setresuid(NOBODY, NOBODY, NOBODY) != 0)
         return err_errno(err, errno, "cannot become user %d", NOBODY);
     return 0;
 }
 
 static int set_limits(const struct jail *jail, struct err *err) {
     rlim_t processes = jail->level >= 3 ? PROCESSES_MAX : PROCESSES_SHARED_MAX;
-    const struct rlimit files = {OPEN_FILES_MAX, OPEN_FILES_MAX}, forks = {processes, processes}, cores = {0, 0};
+    const struct rlimit files = {OPEN_FILES_MAX, OPEN_FILES_MAX}, forks = {processes, processes},
+                        cores = {0, 0};
     if (setrlimit(RLIMIT_NOFILE, &files) != 0 || setrlimit(RLIMIT_NPROC, &forks) != 0 ||
         setrlimit(RLIMIT_CORE, &cores) != 0)
         return err_errno(err, errno, "cannot set resource limits");

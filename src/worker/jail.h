@@ -1,5 +1,5 @@
-/* What a keeper does to itself before it starts tasks: they inherit it, so that starting one costs no more than vfork and
- * exec. Levels are those of COMPUTE.md. */
+/* What a keeper does to itself before it starts tasks: they inherit it, so that starting one costs
+ * no more than vfork and exec. Levels are those of COMPUTE.md. */
 #ifndef QUERN_WORKER_JAIL_H
 #define QUERN_WORKER_JAIL_H
 
@@ -13,11 +13,12 @@
 
 struct jail {
     int level;
-    bool net_namespace;           /* L3 and L4 only */
+    bool net_namespace; /* L3 and L4 only */
     const struct filter *filter;
-    const char *hidden;           /* a path that must not be seen: the data directory */
-    bool root;                    /* quern runs as root */
-    char scratch[LAUNCH_SCRATCH_SIZE];             /* L1, L2: made before and owned by the task user; else /tmp */
+    const char *hidden;                /* a path that must not be seen: the data directory */
+    bool root;                         /* quern runs as root */
+    char scratch[LAUNCH_SCRATCH_SIZE]; /* L1, L2: made before and owned by the task user; else /tmp
+                                        */
 };
 
 /* Flags for clone(2) of a keeper. */
@@ -30,7 +31,8 @@ gid_t jail_gid(void);
 /* By the launcher, after clone: maps the task user into the keeper's user namespace (L3 and L4). */
 int jail_map_ids(pid_t keeper, struct err *err);
 
-/* By the keeper, once the ids are mapped. The current directory is then the scratch directory, for good. */
+/* By the keeper, once the ids are mapped. The current directory is then the scratch directory, for
+ * good. */
 int jail_enter(const struct jail *jail, struct err *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* Tasks are started by clone(CLONE_VM | CLONE_VFORK): the keeper waits the moment until exec, and nothing is copied. */
+/* Tasks are started by clone(CLONE_VM | CLONE_VFORK): the keeper waits the moment until exec, and
+ * nothing is copied. */
 #include "worker/keeper.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ struct keeper {
     int scratch_fd;
     unsigned processors;
     int stderr_fd; /* the reading end of the running task's */
-    char *stack;        /* of a task until it execs */
+    char *stack;   /* of a task until it execs */
     size_t stderr_used;
     char stderr_ring[STDERR_RING];
     char *strings[LAUNCH_STRINGS_MAX + 2]; /* argv, NULL, environment, NULL */
@@ -57,18 +58,22 @@ static int limit(int resource, uint64_t value) {
     return setrlimit((__rlimit_resource_t)resource, &both);
 }
 
-/* Between vfork and exec: only system calls. RLIMIT_DATA, not RLIMIT_AS: runtimes reserve address space that they never use. */
+/* Between vfork and exec: only system calls. RLIMIT_DATA, not RLIMIT_AS: runtimes reserve address
+ * space that they never use. */
 static int task_main(void *argument) {
     struct start *start = argument;
     const struct launch_task *task = &start->keeper->message.task;
     sigset_t none;
     sigemptyset(&none);
-    bool ready = setsid() > 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && dup2(start->fds[0], 0) == 0 &&
-                 dup2(start->fds[1], 1) == 1 && dup2(start->fds[2], 2) == 2 &&
-                 close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0 &&
+    bool ready = setsid() > 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
+                 dup2(start->fds[0], 0) == 0 && dup2(start->fds[1], 1) == 1 &&
+                 dup2(start->fds[2], 2) == 2 && close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0 &&
+                 sigprocmask(SIG_SETMASK, &none, NULL) == 0 &&
                  limit(RLIMIT_FSIZE, task->file_bytes_max) == 0 &&
-                 limit(RLIMIT_CPU, (task->time_ms_max / 1000 + TIME_SLACK_S) * start->keeper->processors) == 0 &&
-                 (task->memory_bytes_max == 0 || limit(RLIMIT_DATA, task->memory_bytes_max + MEMORY_SLACK) == 0);
+                 limit(RLIMIT_CPU, (task->time_ms_max / 1000 + TIME_SLACK_S) *
+                                       start->keeper->processors) == 0 &&
+                 (task->memory_bytes_max == 0 ||
+                  limit(RLIMIT_DATA, task->memory_bytes_max + MEMORY_SLACK) == 0);
     if (ready)
         execvpe(start->argv[0], start->argv, start->environment);
     start->failure = errno;
@@ -77,8 +82,8 @@ static int task_main(void *argument) {
 
 /* The pid, or -errno. */
 static pid_t start_task(struct keeper *keeper, struct start *start, int *ret_pidfd) {
-    pid_t pid = clone(task_main, keeper->stack + START_STACK_BYTES, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, start,
-                      ret_pidfd);
+    pid_t pid = clone(task_main, keeper->stack + START_STACK_BYTES,
+                      CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, start, ret_pidfd);
     return pid < 0 ? -errno : pid;
 }
 
@@ -86,7 +91,8 @@ static pid_t start_task(struct keeper *keeper, struct start *start, int *ret_pid
 static bool split_strings(struct keeper *keeper, size_t message_size, char ***ret_environment) {
     const struct launch_task *task = &keeper->message.task;
     char *next = keeper->message.bytes + sizeof *task, *end = keeper->message.bytes + message_size;
-    if (task->argc == 0 || task->argc > LAUNCH_STRINGS_MAX || task->envc > LAUNCH_STRINGS_MAX - task->argc)
+    if (task->argc == 0 || task->argc > LAUNCH_STRINGS_MAX ||
+        task->envc > LAUNCH_STRINGS_MAX - task->argc)
         return false;
     char **string = keeper->strings;
     for (unsigned i = 0; i < task->argc + task->envc; i++) {
@@ -109,7 +115,8 @@ static void drain_stderr(struct keeper *keeper, size_t size_max) {
     for (size_t done = 0; done < size_max;) {
         if (keeper->stderr_used == STDERR_RING) {
             keeper->stderr_used = LAUNCH_STDERR_BYTES;
-            memmove(keeper->stderr_ring, keeper->stderr_ring + STDERR_RING - LAUNCH_STDERR_BYTES, LAUNCH_STDERR_BYTES);
+            memmove(keeper->stderr_ring, keeper->stderr_ring + STDERR_RING - LAUNCH_STDERR_BYTES,
+                    LAUNCH_STDERR_BYTES);
         }
         ssize_t size = read(keeper->stderr_fd, keeper->stderr_ring + keeper->stderr_used,
                             STDERR_RING - keeper->stderr_used);
@@ -126,20 +133,23 @@ static bool wants_kill(struct keeper *keeper) {
     size_t size;
     unsigned count = 0;
     int fd;
-    int code = launch_receive(keeper->socket, &kill_message, sizeof kill_message, &size, &fd, &count, NULL);
+    int code = launch_receive(keeper->socket, &kill_message, sizeof kill_message, &size, &fd,
+                              &count, NULL);
     return code != 0 || size == 0 || kill_message.kind == LAUNCH_KILL;
 }
 
 static int next_look_ms(const struct launch_task *task, uint64_t deadline_ns) {
     int left_ms = clock_poll_ms(deadline_ns);
-    return task->memory_bytes_max > 0 && (left_ms < 0 || left_ms > MEMORY_LOOK_MS) ? MEMORY_LOOK_MS : left_ms;
+    return task->memory_bytes_max > 0 && (left_ms < 0 || left_ms > MEMORY_LOOK_MS) ? MEMORY_LOOK_MS
+                                                                                   : left_ms;
 }
 
 /* Waits until the task ends or must be ended. */
 static enum launch_end watch(struct keeper *keeper, int pidfd) {
     const struct launch_task *task = &keeper->message.task;
     uint64_t deadline_ns = clock_deadline_ms(task->time_ms_max);
-    struct pollfd polls[] = {{pidfd, POLLIN, 0}, {keeper->socket, POLLIN, 0}, {keeper->stderr_fd, POLLIN, 0}};
+    struct pollfd polls[] = {
+        {pidfd, POLLIN, 0}, {keeper->socket, POLLIN, 0}, {keeper->stderr_fd, POLLIN, 0}};
     for (;;) {
         int ready = poll(polls, 3, next_look_ms(task, deadline_ns));
         if (ready > 0 && polls[2].revents != 0)
@@ -152,7 +162,8 @@ static enum launch_end watch(struct keeper *keeper, int pidfd) {
             return LAUNCH_KILLED;
         if (clock_now_ns() >= deadline_ns)
             return LAUNCH_TIME_OVER;
-        if (ready == 0 && task->memory_bytes_max > 0 && tree_resident_bytes() > task->memory_bytes_max)
+        if (ready == 0 && task->memory_bytes_max > 0 &&
+            tree_resident_bytes() > task->memory_bytes_max)
             return LAUNCH_MEMORY_OVER;
     }
 }
@@ -180,7 +191,8 @@ static void end_task(struct keeper *keeper, pid_t pid, struct launch_result *res
         result->end = LAUNCH_MEMORY_OVER;
 }
 
-static void start_and_watch(struct keeper *keeper, struct start *start, struct launch_result *result) {
+static void start_and_watch(struct keeper *keeper, struct start *start,
+                            struct launch_result *result) {
     _cleanup_(fd_closep) int pidfd = -1;
     pid_t pid = start_task(keeper, start, &pidfd);
     close(start->fds[2]);
@@ -196,7 +208,8 @@ static void start_and_watch(struct keeper *keeper, struct start *start, struct l
     drain_stderr(keeper, SIZE_MAX); /* ends: nobody writes any more */
 }
 
-static void run_task(struct keeper *keeper, const int fds[2], char **environment, struct launch_result *result) {
+static void run_task(struct keeper *keeper, const int fds[2], char **environment,
+                     struct launch_result *result) {
     int pipe_fds[2];
     if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
         result->end = LAUNCH_UNSTARTED;
@@ -206,13 +219,16 @@ static void run_task(struct keeper *keeper, const int fds[2], char **environment
     fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
     keeper->stderr_used = 0;
     keeper->stderr_fd = pipe_fds[0];
-    struct start start = {
-        .keeper = keeper, .fds = {fds[0], fds[1], pipe_fds[1]}, .argv = keeper->strings, .environment = environment};
+    struct start start = {.keeper = keeper,
+                          .fds = {fds[0], fds[1], pipe_fds[1]},
+                          .argv = keeper->strings,
+                          .environment = environment};
     uint64_t started_ns = clock_now_ns();
     start_and_watch(keeper, &start, result);
     result->wall_us = (clock_now_ns() - started_ns) / 1000;
     close(pipe_fds[0]);
-    size_t tail = keeper->stderr_used < LAUNCH_STDERR_BYTES ? keeper->stderr_used : LAUNCH_STDERR_BYTES;
+    size_t tail =
+        keeper->stderr_used < LAUNCH_STDERR_BYTES ? keeper->stderr_used : LAUNCH_STDERR_BYTES;
     result->stderr_bytes = (uint32_t)tail;
     memcpy(result->stderr_tail, keeper->stderr_ring + keeper->stderr_used - tail, tail);
 }
@@ -222,11 +238,14 @@ static bool serve_one(struct keeper *keeper) {
     size_t size;
     int fds[3];
     unsigned count = 3;
-    if (launch_receive(keeper->socket, &keeper->message, sizeof keeper->message, &size, fds, &count, NULL) != 0 || size == 0)
+    if (launch_receive(keeper->socket, &keeper->message, sizeof keeper->message, &size, fds, &count,
+                       NULL) != 0 ||
+        size == 0)
         return false;
     struct launch_result result = {0};
     char **environment;
-    bool is_task = keeper->message.task.kind == LAUNCH_TASK && size >= sizeof keeper->message.task && count == 2 &&
+    bool is_task = keeper->message.task.kind == LAUNCH_TASK &&
+                   size >= sizeof keeper->message.task && count == 2 &&
                    split_strings(keeper, size, &environment);
     if (is_task)
         run_task(keeper, fds, environment, &result);
@@ -239,7 +258,8 @@ static bool serve_one(struct keeper *keeper) {
 }
 
 static int keeper_init(struct keeper *keeper, struct err *err) {
-    keeper->stack = mmap(NULL, START_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    keeper->stack = mmap(NULL, START_STACK_BYTES, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     keeper->processors = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     if (keeper->stack == MAP_FAILED)
         return err_errno(err, errno, "cannot prepare a sandbox");

@@ -1,5 +1,6 @@
-/* The keeper: the one process of a sandbox that is ours. It confines itself, then starts one task at a time, holds it to its
- * limits, keeps the end of its stderr, and when it has ended kills whatever it left and empties the scratch directory. */
+/* The keeper: the one process of a sandbox that is ours. It confines itself, then starts one task
+ * at a time, holds it to its limits, keeps the end of its stderr, and when it has ended kills
+ * whatever it left and empties the scratch directory. */
 #ifndef QUERN_WORKER_KEEPER_H
 #define QUERN_WORKER_KEEPER_H
 
@@ -7,7 +8,8 @@
 
 #include "worker/jail.h"
 
-/* Sends launch_opened over the socket, then serves it until the other side closes. One thread, nothing shared. */
+/* Sends launch_opened over the socket, then serves it until the other side closes. One thread,
+ * nothing shared. */
 noreturn void keeper_main(int socket, const struct jail *jail);
 
 #endif

@@ -22,8 +22,8 @@
 #define FS_IOCTL_DEV (1ull << 15) /* ABI 5 */
 #define FS_MAKE_CHAR (1ull << 6)
 #define FS_MAKE_BLOCK (1ull << 11)
-#define NET_TCP_ALL 3ull          /* ABI 4: bind, connect */
-#define SCOPE_ALL 3ull            /* ABI 6: abstract unix sockets, signals */
+#define NET_TCP_ALL 3ull /* ABI 4: bind, connect */
+#define SCOPE_ALL 3ull   /* ABI 6: abstract unix sockets, signals */
 #define CREATE_RULESET_VERSION 1u
 #define RULE_PATH_BENEATH 1
 
@@ -38,8 +38,8 @@ struct path_beneath {
     int32_t parent_fd;
 } __attribute__((packed));
 
-const char *const system_directories[] = {"/usr",   "/bin", "/sbin", "/lib", "/lib32", "/lib64",
-                                          "/libx32", "/etc", "/opt",  NULL};
+const char *const system_directories[] = {"/usr",   "/bin",    "/sbin", "/lib", "/lib32",
+                                          "/lib64", "/libx32", "/etc",  "/opt", NULL};
 
 int landlock_abi(void) {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, CREATE_RULESET_VERSION);
@@ -52,11 +52,14 @@ _Bool path_is_below(const char *path, const char *directory) {
 }
 
 static uint64_t handled_access(int abi) {
-    return FS_ALL_ABI1 | (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0) | (abi >= 5 ? FS_IOCTL_DEV : 0);
+    return FS_ALL_ABI1 | (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0) |
+           (abi >= 5 ? FS_IOCTL_DEV : 0);
 }
 
 static size_t attributes_size(int abi) {
-    return abi >= 6 ? sizeof(struct ruleset_attributes) : abi >= 4 ? 2 * sizeof(uint64_t) : sizeof(uint64_t);
+    return abi >= 6   ? sizeof(struct ruleset_attributes)
+           : abi >= 4 ? 2 * sizeof(uint64_t)
+                      : sizeof(uint64_t);
 }
 
 /* A path that does not exist needs no rule. */
@@ -74,7 +77,8 @@ static int allow_system(int ruleset, const char *hidden, struct err *err) {
     for (unsigned i = 0; system_directories[i] != NULL; i++) {
         if (hidden != NULL && path_is_below(hidden, system_directories[i]))
             continue;
-        int code = allow(ruleset, system_directories[i], FS_EXECUTE | FS_READ_FILE | FS_READ_DIR, err);
+        int code =
+            allow(ruleset, system_directories[i], FS_EXECUTE | FS_READ_FILE | FS_READ_DIR, err);
         if (code != 0)
             return code;
     }
@@ -82,7 +86,8 @@ static int allow_system(int ruleset, const char *hidden, struct err *err) {
 }
 
 static int allow_devices(int ruleset, int abi, struct err *err) {
-    static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"};
+    static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
+                                          "/dev/urandom"};
     uint64_t access = FS_READ_FILE | FS_WRITE_FILE | (abi >= 3 ? FS_TRUNCATE : 0);
     for (unsigned i = 0; i < sizeof devices / sizeof *devices; i++) {
         int code = allow(ruleset, devices[i], access, err);

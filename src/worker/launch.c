@@ -15,7 +15,8 @@ union control {
     char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
 };
 
-int launch_send(int socket, const void *message, size_t size, const int *fds, unsigned count, struct err *err) {
+int launch_send(int socket, const void *message, size_t size, const int *fds, unsigned count,
+                struct err *err) {
     ASSERT(count <= FDS_MAX);
     struct iovec iov = {(void *)(uintptr_t)message, size};
     struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -39,7 +40,8 @@ int launch_send(int socket, const void *message, size_t size, const int *fds, un
 
 static unsigned take_fds(struct msghdr *header, int *ret_fds) {
     unsigned count = 0;
-    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg != NULL; cmsg = CMSG_NXTHDR(header, cmsg)) {
+    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg != NULL;
+         cmsg = CMSG_NXTHDR(header, cmsg)) {
         if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
             continue;
         count = (unsigned)((cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int));
@@ -48,12 +50,14 @@ static unsigned take_fds(struct msghdr *header, int *ret_fds) {
     return count;
 }
 
-int launch_receive(int socket, void *message, size_t room, size_t *ret_size, int *ret_fds, unsigned *count,
-                   struct err *err) {
+int launch_receive(int socket, void *message, size_t room, size_t *ret_size, int *ret_fds,
+                   unsigned *count, struct err *err) {
     struct iovec iov = {message, room};
     union control control;
-    struct msghdr header = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr header = {.msg_iov = &iov,
+                            .msg_iovlen = 1,
+                            .msg_control = control.bytes,
+                            .msg_controllen = sizeof control.bytes};
     ssize_t size;
     do
         size = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);

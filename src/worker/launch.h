@@ -1,8 +1,9 @@
-/* Messages between a node (main), its launcher and its keepers, over SOCK_SEQPACKET socket pairs: one message, one datagram.
+/* Messages between a node (main), its launcher and its keepers, over SOCK_SEQPACKET socket pairs:
+ * one message, one datagram.
  *
- *   main --launch_open--> launcher --launch_opened + descriptor--> main      one exchange for each sandbox
- *   main --launch_task + 3 descriptors--> keeper --launch_result--> main     one exchange for each task
- *   main --launch_kill--> keeper                                             at any time
+ *   main --launch_open--> launcher --launch_opened + descriptor--> main      one exchange for each
+ * sandbox main --launch_task + 3 descriptors--> keeper --launch_result--> main     one exchange for
+ * each task main --launch_kill--> keeper                                             at any time
  *
  * All three are one program on one machine: the structs go as they are. */
 #ifndef QUERN_WORKER_LAUNCH_H
@@ -29,16 +30,17 @@ struct launch_open {
 
 /* Answers launch_open, and is every keeper's first message. */
 struct launch_opened {
-    int32_t code; /* 0, or an ERR_* */
-    char text[sizeof((struct err *)0)->text]; /* the story; of a good keeper: its scratch directory */
+    int32_t code;                             /* 0, or an ERR_* */
+    char text[sizeof((struct err *)0)->text]; /* the story; of a good keeper: its scratch directory
+                                               */
 };
 
 struct launch_task {
     uint32_t kind;
     uint32_t argc;
-    uint32_t envc;          /* argv, then the environment, each string ended by NUL, follow */
+    uint32_t envc; /* argv, then the environment, each string ended by NUL, follow */
     uint32_t reserved;
-    uint64_t time_ms_max;   /* wall clock; also the limit of processor seconds of any one process */
+    uint64_t time_ms_max; /* wall clock; also the limit of processor seconds of any one process */
     uint64_t memory_bytes_max;
     uint64_t file_bytes_max;
 };
@@ -67,11 +69,13 @@ struct launch_result {
 };
 
 /* Sends one message with count (at most 3) descriptors; the caller keeps them. */
-int launch_send(int socket, const void *message, size_t size, const int *fds, unsigned count, struct err *err);
+int launch_send(int socket, const void *message, size_t size, const int *fds, unsigned count,
+                struct err *err);
 
-/* Receives one message of at most room bytes; *ret_size 0 when the other side has gone. Exactly *count descriptors are
- * taken (close-on-exec); *count becomes how many came, and a message with more is ERR_PROTOCOL. */
-int launch_receive(int socket, void *message, size_t room, size_t *ret_size, int *ret_fds, unsigned *count,
-                   struct err *err);
+/* Receives one message of at most room bytes; *ret_size 0 when the other side has gone. Exactly
+ * *count descriptors are taken (close-on-exec); *count becomes how many came, and a message with
+ * more is ERR_PROTOCOL. */
+int launch_receive(int socket, void *message, size_t room, size_t *ret_size, int *ret_fds,
+                   unsigned *count, struct err *err);
 
 #endif

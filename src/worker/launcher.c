@@ -43,8 +43,8 @@ static int fork_launcher(struct launcher *launcher, const char *dir, struct err 
 }
 
 /* Asks for a sandbox of the level and waits until its keeper says that it stands. */
-static int open_at(struct launcher *launcher, int level, int *ret_socket, char ret_scratch[LAUNCH_SCRATCH_SIZE],
-                   struct err *err) {
+static int open_at(struct launcher *launcher, int level, int *ret_socket,
+                   char ret_scratch[LAUNCH_SCRATCH_SIZE], struct err *err) {
     const struct launch_open open_message = {LAUNCH_OPEN, (uint32_t)level};
     struct launch_opened opened = {0};
     size_t size;
@@ -83,12 +83,16 @@ static int probe(struct launcher *launcher, int level_max, struct err *err) {
             close(socket);
             return 0;
         }
-        snprintf(launcher->reason, sizeof launcher->reason, "no L%d: %.200s", launcher->level, why.text);
+        snprintf(launcher->reason, sizeof launcher->reason, "no L%d: %.200s", launcher->level,
+                 why.text);
     }
-    return waitpid(launcher->pid, NULL, WNOHANG) == 0 ? 0 : err_set(err, ERR_INTERNAL, "the launcher died");
+    return waitpid(launcher->pid, NULL, WNOHANG) == 0
+               ? 0
+               : err_set(err, ERR_INTERNAL, "the launcher died");
 }
 
-int launcher_start_at(const char *dir, int level_max, struct launcher **ret_launcher, struct err *err) {
+int launcher_start_at(const char *dir, int level_max, struct launcher **ret_launcher,
+                      struct err *err) {
     struct launcher *launcher = calloc(1, sizeof *launcher);
     if (launcher == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
@@ -126,9 +130,10 @@ int launcher_sandbox_level(const struct launcher *launcher, const char **ret_rea
     return launcher->level;
 }
 
-int launcher_open_sandbox(struct launcher *launcher, int *ret_socket, char ret_scratch[LAUNCH_SCRATCH_SIZE],
-                          struct err *err) {
+int launcher_open_sandbox(struct launcher *launcher, int *ret_socket,
+                          char ret_scratch[LAUNCH_SCRATCH_SIZE], struct err *err) {
     if (launcher->level == 0)
-        return err_set(err, ERR_NOT_IMPLEMENTED, "this machine allows no sandbox: %s", launcher->reason);
+        return err_set(err, ERR_NOT_IMPLEMENTED, "this machine allows no sandbox: %s",
+                       launcher->reason);
     return open_at(launcher, launcher->level, ret_socket, ret_scratch, err);
 }

@@ -7,10 +7,12 @@
 struct launcher;
 
 /* launcher_start with a lower level than the machine allows, for tests. */
-int launcher_start_at(const char *dir, int level_max, struct launcher **ret_launcher, struct err *err);
+int launcher_start_at(const char *dir, int level_max, struct launcher **ret_launcher,
+                      struct err *err);
 
-/* A new sandbox of the launcher's level: the socket to its keeper, and its scratch directory as tasks see it. Any thread; takes about a millisecond. */
-int launcher_open_sandbox(struct launcher *launcher, int *ret_socket, char ret_scratch[LAUNCH_SCRATCH_SIZE],
-                          struct err *err);
+/* A new sandbox of the launcher's level: the socket to its keeper, and its scratch directory as
+ * tasks see it. Any thread; takes about a millisecond. */
+int launcher_open_sandbox(struct launcher *launcher, int *ret_socket,
+                          char ret_scratch[LAUNCH_SCRATCH_SIZE], struct err *err);
 
 #endif

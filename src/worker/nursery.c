@@ -60,7 +60,8 @@ static int watch_children(struct nursery *nursery, struct err *err) {
     return 0;
 }
 
-/* L1 and L2 have no private root: their scratch lies in the machine's /tmp, for the task user alone. */
+/* L1 and L2 have no private root: their scratch lies in the machine's /tmp, for the task user
+ * alone. */
 static int make_scratch(char scratch[LAUNCH_SCRATCH_SIZE], struct err *err) {
     snprintf(scratch, LAUNCH_SCRATCH_SIZE, "/tmp/quern-task-XXXXXX");
     if (mkdtemp(scratch) == NULL || chown(scratch, jail_uid(), jail_gid()) != 0)
@@ -71,7 +72,8 @@ static int make_scratch(char scratch[LAUNCH_SCRATCH_SIZE], struct err *err) {
 static void remove_scratch(struct ward *ward) {
     if (ward->scratch[0] == '\0')
         return;
-    _cleanup_(fd_closep) int fd = open(ward->scratch, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_(fd_closep) int fd =
+        open(ward->scratch, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0 && scratch_clear(fd, NULL) == 0)
         rmdir(ward->scratch);
 }
@@ -89,9 +91,11 @@ static noreturn void become_keeper(struct nursery *nursery, int socket, const st
 }
 
 /* Forks a keeper at our end of the pair; theirs is what main gets. */
-static int fork_keeper(struct nursery *nursery, const struct jail *jail, const int pair[2], pid_t *ret_pid,
-                       struct err *err) {
-    pid_t pid = (pid_t)syscall(SYS_clone, jail_clone_flags(jail->level, jail->net_namespace) | SIGCHLD, NULL, NULL, NULL, 0);
+static int fork_keeper(struct nursery *nursery, const struct jail *jail, const int pair[2],
+                       pid_t *ret_pid, struct err *err) {
+    pid_t pid =
+        (pid_t)syscall(SYS_clone, jail_clone_flags(jail->level, jail->net_namespace) | SIGCHLD,
+                       NULL, NULL, NULL, 0);
     if (pid < 0)
         return err_errno(err, errno, "cannot make namespaces");
     if (pid == 0) {
@@ -130,8 +134,11 @@ static int open_sandbox(struct nursery *nursery, int level, int *ret_socket, str
         code = err_errno(err, errno, "cannot make a sandbox's socket");
     if (code != 0)
         return code;
-    struct jail jail = {.level = level, .net_namespace = level >= 4, .filter = nursery->filters[level >= 4],
-                        .hidden = nursery->hidden, .root = geteuid() == 0};
+    struct jail jail = {.level = level,
+                        .net_namespace = level >= 4,
+                        .filter = nursery->filters[level >= 4],
+                        .hidden = nursery->hidden,
+                        .root = geteuid() == 0};
     snprintf(jail.scratch, sizeof jail.scratch, "%s", level >= 3 ? "/tmp" : ward->scratch);
     code = fork_keeper(nursery, &jail, pair, &ward->pid, err);
     close(pair[1]);
@@ -151,7 +158,8 @@ static bool serve_one(struct nursery *nursery) {
     size_t size;
     unsigned count = 0;
     int fd = -1;
-    if (launch_receive(nursery->socket, &request, sizeof request, &size, &fd, &count, NULL) != 0 || size == 0)
+    if (launch_receive(nursery->socket, &request, sizeof request, &size, &fd, &count, NULL) != 0 ||
+        size == 0)
         return false;
     struct err err = {0};
     struct launch_opened opened = {0};

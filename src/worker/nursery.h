@@ -4,8 +4,8 @@
 
 #include <stdnoreturn.h>
 
-/* Serves launch_open over the socket until it closes; then all keepers end with it. dir: the data directory's folder for
- * scratch files, hidden from tasks. */
+/* Serves launch_open over the socket until it closes; then all keepers end with it. dir: the data
+ * directory's folder for scratch files, hidden from tasks. */
 noreturn void nursery_main(int socket, const char *dir);
 
 #endif

@@ -1,5 +1,5 @@
-/* Cutting an output into chunks, as the gateway cuts an object: after the last newline near the end of each, where there is
- * one, so that a later job finds its records whole. */
+/* Cutting an output into chunks, as the gateway cuts an object: after the last newline near the end
+ * of each, where there is one, so that a later job finds its records whole. */
 #include "worker/output.h"
 
 #include <errno.h>
@@ -22,7 +22,8 @@ struct copy {
     char *buffer; /* COPY_BYTES */
 };
 
-static int store_inline(int fd, size_t size, struct arena *arena, Pb__TaskResult *result, struct err *err) {
+static int store_inline(int fd, size_t size, struct arena *arena, Pb__TaskResult *result,
+                        struct err *err) {
     char *data = arena_alloc(arena, size + 1);
     if (data == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
@@ -36,12 +37,14 @@ static int store_inline(int fd, size_t size, struct arena *arena, Pb__TaskResult
 }
 
 /* How long the chunk that begins at offset is to be. */
-static int choose_length(const struct copy *copy, uint64_t offset, uint64_t size, uint64_t *ret_length, struct err *err) {
+static int choose_length(const struct copy *copy, uint64_t offset, uint64_t size,
+                         uint64_t *ret_length, struct err *err) {
     *ret_length = size - offset;
     if (*ret_length <= CHUNK_BYTES_MAX)
         return 0;
     *ret_length = CHUNK_BYTES_MAX;
-    int code = file_read_at(copy->fd, copy->buffer, CUT_WINDOW, offset + CHUNK_BYTES_MAX - CUT_WINDOW, err);
+    int code = file_read_at(copy->fd, copy->buffer, CUT_WINDOW,
+                            offset + CHUNK_BYTES_MAX - CUT_WINDOW, err);
     if (code != 0)
         return code;
     const char *newline = memrchr(copy->buffer, '\n', CUT_WINDOW);
@@ -50,8 +53,8 @@ static int choose_length(const struct copy *copy, uint64_t offset, uint64_t size
     return 0;
 }
 
-static int append_range(const struct copy *copy, struct store_write *write, uint64_t offset, uint64_t length,
-                        struct err *err) {
+static int append_range(const struct copy *copy, struct store_write *write, uint64_t offset,
+                        uint64_t length, struct err *err) {
     int code = 0;
     for (uint64_t done = 0; done < length && code == 0;) {
         size_t step = length - done < COPY_BYTES ? (size_t)(length - done) : COPY_BYTES;
@@ -63,8 +66,8 @@ static int append_range(const struct copy *copy, struct store_write *write, uint
     return code;
 }
 
-static int store_chunk(const struct copy *copy, uint64_t offset, uint64_t length, struct chunk_ref *ret_chunk,
-                       struct err *err) {
+static int store_chunk(const struct copy *copy, uint64_t offset, uint64_t length,
+                       struct chunk_ref *ret_chunk, struct err *err) {
     struct store_write *write;
     int code = store_write_begin(copy->store, length, copy->deadline_ns, &write, err);
     if (code != 0)
@@ -77,7 +80,8 @@ static int store_chunk(const struct copy *copy, uint64_t offset, uint64_t length
     return store_write_end(write, copy->deadline_ns, ret_chunk, err);
 }
 
-static int add_chunk(const struct chunk_ref *chunk, struct arena *arena, Pb__TaskResult *result, struct err *err) {
+static int add_chunk(const struct chunk_ref *chunk, struct arena *arena, Pb__TaskResult *result,
+                     struct err *err) {
     Pb__ChunkRef *ref = arena_new(arena, Pb__ChunkRef);
     struct id128 *id = arena_new(arena, struct id128);
     if (ref == NULL || id == NULL)
@@ -94,8 +98,8 @@ static int add_chunk(const struct chunk_ref *chunk, struct arena *arena, Pb__Tas
     return 0;
 }
 
-static int store_chunks(const struct copy *copy, uint64_t size, struct arena *arena, Pb__TaskResult *result,
-                        struct err *err) {
+static int store_chunks(const struct copy *copy, uint64_t size, struct arena *arena,
+                        Pb__TaskResult *result, struct err *err) {
     uint64_t chunks_max = size / (CHUNK_BYTES_MAX - CUT_WINDOW) + 1;
     result->output = arena_array(arena, Pb__ChunkRef *, chunks_max);
     if (result->output == NULL)
@@ -123,8 +127,8 @@ static void forget(struct store_client *store, Pb__TaskResult *result) {
     result->output_crc32c = 0;
 }
 
-int output_store(struct store_client *store, int fd, uint64_t deadline_ns, struct arena *arena, Pb__TaskResult *result,
-                 struct err *err) {
+int output_store(struct store_client *store, int fd, uint64_t deadline_ns, struct arena *arena,
+                 Pb__TaskResult *result, struct err *err) {
     struct stat status;
     if (fstat(fd, &status) != 0)
         return err_errno(err, errno, "cannot look at the output");

@@ -7,19 +7,23 @@
 
 void records_init(struct records *records, bool inside, uint64_t offset, uint64_t record_bytes_max,
                   store_sink *sink, void *context) {
-    *records = (struct records){
-        .sink = sink, .context = context, .offset = offset, .record_bytes_max = record_bytes_max, .skipping = inside};
+    *records = (struct records){.sink = sink,
+                                .context = context,
+                                .offset = offset,
+                                .record_bytes_max = record_bytes_max,
+                                .skipping = inside};
 }
 
-/* Notes where the last record of these bytes begins; false when one is longer than it may be. Only records that are open at
- * an end of a block are measured: a block is smaller than any limit. */
+/* Notes where the last record of these bytes begins; false when one is longer than it may be. Only
+ * records that are open at an end of a block are measured: a block is smaller than any limit. */
 static bool measure(struct records *records, const char *data, size_t size) {
     ASSERT(data != NULL && size > 0);
     const char *last = memrchr(data, '\n', size);
     const char *first = last != NULL ? memchr(data, '\n', size) : data + size;
     if (!records->open)
         records->record_offset = records->offset;
-    if (records->offset + (uint64_t)(first - data) - records->record_offset > records->record_bytes_max)
+    if (records->offset + (uint64_t)(first - data) - records->record_offset >
+        records->record_bytes_max)
         records->too_long = true;
     else if (last != NULL)
         records->record_offset = records->offset + (uint64_t)(last + 1 - data);

@@ -1,4 +1,5 @@
-/* A filter that lets pass exactly the lines whose first byte lies in a split. Pure: no I/O, no clock. */
+/* A filter that lets pass exactly the lines whose first byte lies in a split. Pure: no I/O, no
+ * clock. */
 #ifndef QUERN_WORKER_RECORDS_H
 #define QUERN_WORKER_RECORDS_H
 
@@ -20,11 +21,13 @@ struct records {
     bool too_long;
 };
 
-/* inside: the split begins within a record of the one before. offset: of the split in its object. */
+/* inside: the split begins within a record of the one before. offset: of the split in its object.
+ */
 void records_init(struct records *records, bool inside, uint64_t offset, uint64_t record_bytes_max,
                   store_sink *sink, void *context);
 
-/* A store_sink whose context is the filter. Not 0 when the sink below said so, or a record is too long. */
+/* A store_sink whose context is the filter. Not 0 when the sink below said so, or a record is too
+ * long. */
 int records_sink(void *context, const void *data, size_t size);
 
 /* What comes now is the splits after ours. */

@@ -1,4 +1,5 @@
-/* Whatever the cuts, the splits' records together are the input, each record in the split of its first byte. */
+/* Whatever the cuts, the splits' records together are the input, each record in the split of its
+ * first byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,8 +17,8 @@ static int append(void *context, const void *data, size_t size) {
 }
 
 /* What split [from, to) of the text gives when it is fed in pieces of at most step bytes. */
-static int run_split(const char *text, size_t size, size_t from, size_t to, size_t step, uint64_t record_max,
-                     struct records *records, struct buf *ret_out) {
+static int run_split(const char *text, size_t size, size_t from, size_t to, size_t step,
+                     uint64_t record_max, struct records *records, struct buf *ret_out) {
     records_init(records, from > 0 && text[from - 1] != '\n', from, record_max, append, ret_out);
     for (size_t at = from; at < to; at += step) {
         int code = records_sink(records, text + at, to - at < step ? to - at : step);
@@ -34,7 +35,8 @@ static int run_split(const char *text, size_t size, size_t from, size_t to, size
 }
 
 /* The definition, byte by byte. */
-static void expect_split(const char *text, size_t size, size_t from, size_t to, struct buf *ret_out) {
+static void expect_split(const char *text, size_t size, size_t from, size_t to,
+                         struct buf *ret_out) {
     for (size_t start = 0, end; start < size; start = end) {
         const char *newline = memchr(text + start, '\n', size - start);
         end = newline != NULL ? (size_t)(newline + 1 - text) : size;
@@ -55,7 +57,8 @@ static void test_random_cuts(void **state) {
         size_t from = rng_below(&rng, size), to = from + 1 + rng_below(&rng, size - from);
         struct buf got = BUF_INIT, want = BUF_INIT;
         struct records records;
-        assert_int_equal(run_split(text, size, from, to, 1 + rng_below(&rng, 8), 1000, &records, &got), 0);
+        assert_int_equal(
+            run_split(text, size, from, to, 1 + rng_below(&rng, 8), 1000, &records, &got), 0);
         expect_split(text, size, from, to, &want);
         assert_int_equal(got.size, want.size);
         if (got.size > 0)
@@ -74,7 +77,8 @@ static void test_long_record(void **state) {
     assert_int_equal(run_split(text, sizeof text - 1, 0, 10, 5, 39, &records, &out), ERR_LIMIT);
     assert_true(records.too_long);
     assert_int_equal(records.record_offset, 6);
-    assert_int_equal(run_split(text, sizeof text - 1, 20, 30, 5, 39, &records, &out), 0); /* not its record */
+    assert_int_equal(run_split(text, sizeof text - 1, 20, 30, 5, 39, &records, &out),
+                     0); /* not its record */
     buf_fini(&out);
 }
 

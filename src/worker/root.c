@@ -37,7 +37,8 @@ static int bind_directory(const char *path, struct err *err) {
     if (access(path, F_OK) != 0)
         return 0;
     if (mkdir(target, 0755) != 0 || mount(path, target, NULL, MS_BIND | MS_REC, NULL) != 0 ||
-        restrict_mount(target, AT_RECURSIVE, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV) != 0)
+        restrict_mount(target, AT_RECURSIVE,
+                       MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV) != 0)
         return failed(err, path);
     return 0;
 }
@@ -63,7 +64,8 @@ static int bind_device(const char *path, struct err *err) {
 }
 
 static int make_devices(struct err *err) {
-    static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"};
+    static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
+                                          "/dev/urandom"};
     static const char *const links[][2] = {{"/proc/self/fd", NEW_ROOT "/dev/fd"},
                                            {"/proc/self/fd/0", NEW_ROOT "/dev/stdin"},
                                            {"/proc/self/fd/1", NEW_ROOT "/dev/stdout"},
@@ -83,7 +85,8 @@ static int make_devices(struct err *err) {
 
 static int mount_proc_and_tmp(uint64_t tmp_bytes_max, struct err *err) {
     char options[96];
-    snprintf(options, sizeof options, "mode=0700,size=%llu,nr_inodes=262144", (unsigned long long)tmp_bytes_max);
+    snprintf(options, sizeof options, "mode=0700,size=%llu,nr_inodes=262144",
+             (unsigned long long)tmp_bytes_max);
     if (mkdir(NEW_ROOT "/proc", 0755) != 0 ||
         mount("proc", NEW_ROOT "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0)
         return failed(err, "/proc");
@@ -94,9 +97,11 @@ static int mount_proc_and_tmp(uint64_t tmp_bytes_max, struct err *err) {
 }
 
 static int pivot(struct err *err) {
-    /* The new root over the old one, then the old one away (pivot_root(2), "pivot_root(".", ".")"). */
-    if (chdir(NEW_ROOT) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 ||
-        chdir("/") != 0 || restrict_mount("/", 0, MOUNT_ATTR_RDONLY) != 0)
+    /* The new root over the old one, then the old one away (pivot_root(2), "pivot_root(".", ".")").
+     */
+    if (chdir(NEW_ROOT) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 ||
+        umount2(".", MNT_DETACH) != 0 || chdir("/") != 0 ||
+        restrict_mount("/", 0, MOUNT_ATTR_RDONLY) != 0)
         return failed(err, "pivot_root");
     return 0;
 }
@@ -104,7 +109,8 @@ static int pivot(struct err *err) {
 int root_enter(const char *hidden, uint64_t tmp_bytes_max, struct err *err) {
     if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
         return failed(err, "/");
-    if (mount("tmpfs", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k,nr_inodes=128") != 0)
+    if (mount("tmpfs", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV,
+              "mode=0755,size=64k,nr_inodes=128") != 0)
         return failed(err, "tmpfs");
     int code = bind_system(hidden, err);
     if (code == 0)

@@ -55,7 +55,8 @@ void roster_fini(struct roster *roster) {
     pthread_mutex_destroy(&roster->mutex);
 }
 
-/* False when the deadline has passed. A condition has no clock of its own to name, so waits are cut to what is left. */
+/* False when the deadline has passed. A condition has no clock of its own to name, so waits are cut
+ * to what is left. */
 static bool wait_change(struct roster *roster, uint64_t deadline_ns) {
     uint64_t now_ns = clock_now_ns();
     if (now_ns >= deadline_ns)
@@ -85,7 +86,8 @@ static int add_work(struct roster *roster, const Pb__TaskWork *work, struct gran
     return 0;
 }
 
-int roster_add(struct roster *roster, const Pb__TaskGrant *message, struct arena *arena, struct err *err) {
+int roster_add(struct roster *roster, const Pb__TaskGrant *message, struct arena *arena,
+               struct err *err) {
     struct grant *grant = malloc(sizeof *grant);
     if (grant == NULL) {
         arena_fini(arena);
@@ -104,7 +106,7 @@ int roster_add(struct roster *roster, const Pb__TaskGrant *message, struct arena
 }
 
 static struct attempt *first_ready(struct roster *roster) {
-    LIST_FOR_EACH (node, &roster->attempts) {
+    LIST_FOR_EACH(node, &roster->attempts) {
         struct attempt *attempt = LIST_ENTRY(node, struct attempt, node);
         if (attempt->state == ATTEMPT_READY)
             return attempt;
@@ -115,7 +117,8 @@ static struct attempt *first_ready(struct roster *roster) {
 struct attempt *roster_take(struct roster *roster, uint64_t deadline_ns) {
     struct attempt *attempt = NULL;
     pthread_mutex_lock(&roster->mutex);
-    while (!roster->stopping && (attempt = first_ready(roster)) == NULL && wait_change(roster, deadline_ns))
+    while (!roster->stopping && (attempt = first_ready(roster)) == NULL &&
+           wait_change(roster, deadline_ns))
         continue;
     if (attempt != NULL)
         move(roster, attempt, ATTEMPT_RUNNING);
@@ -123,10 +126,11 @@ struct attempt *roster_take(struct roster *roster, uint64_t deadline_ns) {
     return attempt;
 }
 
-int roster_start(struct roster *roster, struct attempt *attempt, struct sandbox *sandbox, const struct sandbox_task *task,
-                 struct err *err) {
+int roster_start(struct roster *roster, struct attempt *attempt, struct sandbox *sandbox,
+                 const struct sandbox_task *task, struct err *err) {
     pthread_mutex_lock(&roster->mutex);
-    int code = attempt->lost ? err_set(err, ERR_LEASE_LOST, "another has the task") : sandbox_start(sandbox, task, err);
+    int code = attempt->lost ? err_set(err, ERR_LEASE_LOST, "another has the task")
+                             : sandbox_start(sandbox, task, err);
     if (code == 0)
         attempt->sandbox = sandbox;
     pthread_mutex_unlock(&roster->mutex);
@@ -148,7 +152,8 @@ void roster_finish(struct roster *roster, struct attempt *attempt, Pb__TaskResul
     pthread_mutex_unlock(&roster->mutex);
 }
 
-/* Under the lock. One that runs is dropped by who runs it, one that is being committed by the committer. */
+/* Under the lock. One that runs is dropped by who runs it, one that is being committed by the
+ * committer. */
 static void lose(struct roster *roster, struct attempt *attempt) {
     attempt->lost = true;
     if (attempt->state == ATTEMPT_READY)
@@ -158,8 +163,9 @@ static void lose(struct roster *roster, struct attempt *attempt) {
 }
 
 static bool is_lease(const Pb__TaskLease *a, const Pb__TaskLease *b) {
-    return b->task != NULL && a->lease_epoch == b->lease_epoch && a->task->phase == b->task->phase &&
-           a->task->index == b->task->index && span_equal(pb_span(a->task->job), pb_span(b->task->job));
+    return b->task != NULL && a->lease_epoch == b->lease_epoch &&
+           a->task->phase == b->task->phase && a->task->index == b->task->index &&
+           span_equal(pb_span(a->task->job), pb_span(b->task->job));
 }
 
 static bool is_among(const struct attempt *attempt, Pb__TaskLease *const *leases, size_t count) {
@@ -195,7 +201,7 @@ unsigned roster_wait_done(struct roster *roster, struct attempt **ret_attempts, 
     pthread_mutex_lock(&roster->mutex);
     while (roster->counts[ATTEMPT_DONE] == 0 && !roster->stopping)
         wait_change(roster, DEADLINE_NONE);
-    LIST_FOR_EACH (node, &roster->attempts) {
+    LIST_FOR_EACH(node, &roster->attempts) {
         struct attempt *attempt = LIST_ENTRY(node, struct attempt, node);
         if (attempt->state == ATTEMPT_DONE && found < count)
             ret_attempts[found++] = attempt;
@@ -226,15 +232,17 @@ static Pb__TaskLease *copy_lease(struct arena *arena, const Pb__TaskLease *lease
     return copy;
 }
 
-int roster_leases(struct roster *roster, struct arena *arena, Pb__TaskLease ***ret_leases, size_t *ret_count) {
+int roster_leases(struct roster *roster, struct arena *arena, Pb__TaskLease ***ret_leases,
+                  size_t *ret_count) {
     pthread_mutex_lock(&roster->mutex);
     size_t count = 0, total = 0;
     for (unsigned i = 0; i < ATTEMPT_STATES; i++)
         total += roster->counts[i];
     Pb__TaskLease **leases = arena_array(arena, Pb__TaskLease *, total + 1);
-    LIST_FOR_EACH (node, &roster->attempts) {
+    LIST_FOR_EACH(node, &roster->attempts) {
         const struct attempt *attempt = LIST_ENTRY(node, struct attempt, node);
-        if (leases != NULL && !attempt->lost && (leases[count] = copy_lease(arena, attempt->work->lease)) != NULL)
+        if (leases != NULL && !attempt->lost &&
+            (leases[count] = copy_lease(arena, attempt->work->lease)) != NULL)
             count++;
     }
     pthread_mutex_unlock(&roster->mutex);
@@ -245,7 +253,8 @@ int roster_leases(struct roster *roster, struct arena *arena, Pb__TaskLease ***r
     return 0;
 }
 
-/* Under the lock. Results that wait for their commit hold memory: they count once there are many. */
+/* Under the lock. Results that wait for their commit hold memory: they count once there are many.
+ */
 static unsigned room(const struct roster *roster, unsigned busy_max) {
     unsigned busy = roster->counts[ATTEMPT_READY] + roster->counts[ATTEMPT_RUNNING];
     if (busy >= busy_max || busy + roster->counts[ATTEMPT_DONE] >= ROSTER_ATTEMPTS_MAX)
@@ -256,7 +265,8 @@ static unsigned room(const struct roster *roster, unsigned busy_max) {
 unsigned roster_wait_room(struct roster *roster, unsigned busy_max, uint64_t deadline_ns) {
     unsigned free_slots;
     pthread_mutex_lock(&roster->mutex);
-    while ((free_slots = room(roster, busy_max)) == 0 && !roster->stopping && wait_change(roster, deadline_ns))
+    while ((free_slots = room(roster, busy_max)) == 0 && !roster->stopping &&
+           wait_change(roster, deadline_ns))
         continue;
     pthread_mutex_unlock(&roster->mutex);
     return free_slots;

@@ -1,7 +1,9 @@
-/* The attempts that a worker holds, from grant to commit, and who may touch them when. One lock guards all of it.
+/* The attempts that a worker holds, from grant to commit, and who may touch them when. One lock
+ * guards all of it.
  *
  *   granted -> READY -> RUNNING -> DONE -> committed and freed
- *                 \________\_________\______ lost: another has the task; killed, dropped, never committed */
+ *                 \________\_________\______ lost: another has the task; killed, dropped, never
+ * committed */
 #ifndef QUERN_WORKER_ROSTER_H
 #define QUERN_WORKER_ROSTER_H
 
@@ -23,11 +25,11 @@ struct attempt {
     struct list node;
     enum attempt_state state;
     bool lost;
-    struct sandbox *sandbox;   /* while a process runs in it */
+    struct sandbox *sandbox; /* while a process runs in it */
     struct grant *grant;
-    const Pb__TaskWork *work;  /* in the grant's memory */
-    struct arena arena;        /* the result's */
-    Pb__TaskResult *result;    /* from DONE on */
+    const Pb__TaskWork *work; /* in the grant's memory */
+    struct arena arena;       /* the result's */
+    Pb__TaskResult *result;   /* from DONE on */
 };
 
 struct roster {
@@ -41,15 +43,18 @@ struct roster {
 void roster_init(struct roster *roster);
 void roster_fini(struct roster *roster); /* drops what is left */
 
-/* Takes all the works of a grant; arena (heap, of malloc) is the roster's from now on, also on failure. */
-int roster_add(struct roster *roster, const Pb__TaskGrant *grant, struct arena *arena, struct err *err);
+/* Takes all the works of a grant; arena (heap, of malloc) is the roster's from now on, also on
+ * failure. */
+int roster_add(struct roster *roster, const Pb__TaskGrant *grant, struct arena *arena,
+               struct err *err);
 
-/* The oldest that is READY becomes RUNNING. NULL after deadline_ns without one, or when the roster is stopping. */
+/* The oldest that is READY becomes RUNNING. NULL after deadline_ns without one, or when the roster
+ * is stopping. */
 struct attempt *roster_take(struct roster *roster, uint64_t deadline_ns);
 
 /* Starts the attempt's process, unless the attempt is lost by now (ERR_LEASE_LOST). */
-int roster_start(struct roster *roster, struct attempt *attempt, struct sandbox *sandbox, const struct sandbox_task *task,
-                 struct err *err);
+int roster_start(struct roster *roster, struct attempt *attempt, struct sandbox *sandbox,
+                 const struct sandbox_task *task, struct err *err);
 /* Its process has ended. */
 void roster_ended(struct roster *roster, struct attempt *attempt);
 /* RUNNING becomes DONE; a lost one is freed. result lives in attempt->arena. */
@@ -59,15 +64,17 @@ void roster_finish(struct roster *roster, struct attempt *attempt, Pb__TaskResul
 void roster_lose(struct roster *roster, Pb__TaskLease *const *leases, size_t count);
 void roster_lose_all(struct roster *roster);
 
-/* Waits for DONE attempts and writes out at most count of them; they stay in the roster (and are renewed) until
- * roster_forget(). 0 when the roster is stopping and nothing is DONE. */
+/* Waits for DONE attempts and writes out at most count of them; they stay in the roster (and are
+ * renewed) until roster_forget(). 0 when the roster is stopping and nothing is DONE. */
 unsigned roster_wait_done(struct roster *roster, struct attempt **ret_attempts, unsigned count);
 void roster_forget(struct roster *roster, struct attempt **attempts, unsigned count);
 
 /* The leases of all attempts, copied to the arena, for renewal. */
-int roster_leases(struct roster *roster, struct arena *arena, Pb__TaskLease ***ret_leases, size_t *ret_count);
+int roster_leases(struct roster *roster, struct arena *arena, Pb__TaskLease ***ret_leases,
+                  size_t *ret_count);
 
-/* Waits until fewer than busy_max attempts are READY or RUNNING, or until the deadline; returns how many fewer. */
+/* Waits until fewer than busy_max attempts are READY or RUNNING, or until the deadline; returns how
+ * many fewer. */
 unsigned roster_wait_room(struct roster *roster, unsigned busy_max, uint64_t deadline_ns);
 /* Ends all waits. */
 void roster_stop(struct roster *roster);

@@ -50,15 +50,17 @@ static uint32_t append_strings(struct buf *message, const char *const *strings) 
 }
 
 static int pack(const struct sandbox_task *task, struct buf *message, struct err *err) {
-    struct launch_task head = {.kind = LAUNCH_TASK,
-                               .time_ms_max = task->time_ms_max != 0 ? task->time_ms_max : TIME_MS_DEFAULT,
-                               .memory_bytes_max = task->memory_bytes_max,
-                               .file_bytes_max = task->file_bytes_max != 0 ? task->file_bytes_max : FILE_BYTES_DEFAULT};
+    struct launch_task head = {
+        .kind = LAUNCH_TASK,
+        .time_ms_max = task->time_ms_max != 0 ? task->time_ms_max : TIME_MS_DEFAULT,
+        .memory_bytes_max = task->memory_bytes_max,
+        .file_bytes_max = task->file_bytes_max != 0 ? task->file_bytes_max : FILE_BYTES_DEFAULT};
     buf_append(message, &head, sizeof head);
     head.argc = append_strings(message, task->argv);
     head.envc = append_strings(message, task->environment);
     if (message->failed || head.argc + head.envc > LAUNCH_STRINGS_MAX)
-        return err_set(err, ERR_LIMIT, "the command and its environment are longer than %zu KiB or %d strings",
+        return err_set(err, ERR_LIMIT,
+                       "the command and its environment are longer than %zu KiB or %d strings",
                        LAUNCH_MESSAGE_MAX >> 10, LAUNCH_STRINGS_MAX);
     memcpy(message->data, &head, sizeof head);
     return 0;
@@ -86,5 +88,6 @@ int sandbox_wait(struct sandbox *sandbox, struct launch_result *ret_result, stru
 
 void sandbox_kill(struct sandbox *sandbox) {
     const struct launch_kill message = {LAUNCH_KILL};
-    launch_send(sandbox->socket, &message, sizeof message, NULL, 0, NULL); /* an error: it is dead already */
+    launch_send(sandbox->socket, &message, sizeof message, NULL, 0,
+                NULL); /* an error: it is dead already */
 }

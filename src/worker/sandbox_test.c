@@ -1,5 +1,5 @@
-/* Real processes in real sandboxes, at L2 and at the highest level of this machine: what tasks may do, what they may not, and
- * that nothing of them is left. */
+/* Real processes in real sandboxes, at L2 and at the highest level of this machine: what tasks may
+ * do, what they may not, and that nothing of them is left. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +35,8 @@ static int setup(void **state, int level) {
     struct fixture *f = calloc(1, sizeof *f);
     struct err err = {0};
     snprintf(f->dir, sizeof f->dir, "/tmp/quern-sandbox-test-XXXXXX");
-    if (f == NULL || mkdtemp(f->dir) == NULL || launcher_start_at(f->dir, level, &f->launcher, &err) != 0)
+    if (f == NULL || mkdtemp(f->dir) == NULL ||
+        launcher_start_at(f->dir, level, &f->launcher, &err) != 0)
         return -1;
     const char *reason;
     f->level = launcher_sandbox_level(f->launcher, &reason);
@@ -67,7 +68,8 @@ static int start_and_wait(struct fixture *f, const struct sandbox_task *task, st
     return code != 0 ? code : sandbox_wait(f->sandbox, &f->result, err);
 }
 
-static void run_argv(struct fixture *f, const char *const *argv, const struct sandbox_task *limits, const char *input) {
+static void run_argv(struct fixture *f, const char *const *argv, const struct sandbox_task *limits,
+                     const char *input) {
     static const char *const environment[] = {"PATH=/usr/bin:/bin", "HOME=/tmp", NULL};
     struct sandbox_task task = limits != NULL ? *limits : (struct sandbox_task){0};
     int in = memfd_create("in", MFD_CLOEXEC), out = memfd_create("out", MFD_CLOEXEC);
@@ -97,8 +99,9 @@ static void run(struct fixture *f, const char *command, const struct sandbox_tas
 /* The command's exit status; its stderr is shown when that is not as wanted. */
 static void assert_exit(struct fixture *f, int status) {
     if (f->result.end != LAUNCH_ENDED || f->result.wait_status != status << 8)
-        print_error("end %u, status %d, stdout %s, stderr %.*s\n", f->result.end, f->result.wait_status, f->output,
-                    (int)f->result.stderr_bytes, f->result.stderr_tail);
+        print_error("end %u, status %d, stdout %s, stderr %.*s\n", f->result.end,
+                    f->result.wait_status, f->output, (int)f->result.stderr_bytes,
+                    f->result.stderr_tail);
     assert_int_equal(f->result.end, LAUNCH_ENDED);
     assert_int_equal(f->result.wait_status, status << 8);
 }
@@ -126,10 +129,14 @@ static void test_statuses(void **state) {
 
 static void test_clean_start(void **state) {
     struct fixture *f = *state;
-    run(f, "ls -l /proc/self/fd | grep -c ' -> '; env | sort | cut -d= -f1 | tr '\\n' ' '; ulimit -c; id -u", NULL);
+    run(f,
+        "ls -l /proc/self/fd | grep -c ' -> '; env | sort | cut -d= -f1 | tr '\\n' ' '; ulimit -c; "
+        "id -u",
+        NULL);
     assert_exit(f, 0);
     char expected[128]; /* 0, 1, 2 and the one of ls */
-    snprintf(expected, sizeof expected, "4\nHOME PATH PWD 0\n%u\n", geteuid() == 0 ? 65534u : geteuid());
+    snprintf(expected, sizeof expected, "4\nHOME PATH PWD 0\n%u\n",
+             geteuid() == 0 ? 65534u : geteuid());
     assert_string_equal(f->output, expected);
 }
 
@@ -142,7 +149,8 @@ static void test_time_limit(void **state) {
     run(f, "kill -STOP $$; echo never", &limits);
     assert_int_equal(f->result.end, LAUNCH_TIME_OVER);
     assert_string_equal(f->output, "");
-    run(f, "while :; do echo noise >&2; done", &limits); /* a full stderr keeps nobody from looking at the clock */
+    run(f, "while :; do echo noise >&2; done",
+        &limits); /* a full stderr keeps nobody from looking at the clock */
     assert_int_equal(f->result.end, LAUNCH_TIME_OVER);
 }
 
@@ -168,7 +176,8 @@ static void test_stderr_tail(void **state) {
     run(f, "seq 1 300000 >&2; printf end >&2", NULL);
     assert_exit(f, 0);
     assert_int_equal(f->result.stderr_bytes, LAUNCH_STDERR_BYTES);
-    assert_memory_equal(f->result.stderr_tail + LAUNCH_STDERR_BYTES - 17, "299999\n300000\nend", 17);
+    assert_memory_equal(f->result.stderr_tail + LAUNCH_STDERR_BYTES - 17, "299999\n300000\nend",
+                        17);
     run(f, "echo short >&2", NULL);
     assert_int_equal(f->result.stderr_bytes, 6);
 }
@@ -199,7 +208,8 @@ static void test_nothing_is_left(void **state) {
     pid_t own = fork(); /* shows that the counting works */
     if (own == 0)
         execlp("sleep", "sleep", mark, (char *)NULL);
-    snprintf(command, sizeof command, "setsid sh -c '(setsid sleep %s &) & (sleep %s &)'; sleep 0.05; exit 0", mark, mark);
+    snprintf(command, sizeof command,
+             "setsid sh -c '(setsid sleep %s &) & (sleep %s &)'; sleep 0.05; exit 0", mark, mark);
     run(f, command, NULL);
     assert_exit(f, 0);
     assert_int_equal(count_sleepers(mark), 1);
@@ -210,7 +220,8 @@ static void test_nothing_is_left(void **state) {
 static void test_fork_bomb(void **state) {
     struct fixture *f = *state;
     const struct sandbox_task limits = {.time_ms_max = 500};
-    const char *const argv[] = {"/bin/sh", "-c", "bomb() { bomb & bomb & wait; }; bomb 2>/dev/null; sleep 60", NULL};
+    const char *const argv[] = {"/bin/sh", "-c",
+                                "bomb() { bomb & bomb & wait; }; bomb 2>/dev/null; sleep 60", NULL};
     run_argv(f, argv, &limits, "");
     assert_true(f->result.wall_us < 20000000);
     run(f, "echo alive", NULL);
@@ -222,12 +233,14 @@ static void test_secrets_are_hidden(void **state) {
     struct fixture *f = *state;
     char path[128], command[512];
     snprintf(path, sizeof path, "%s/credentials", f->dir);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644); /* the mode would let anybody read it */
+    int fd =
+        open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644); /* the mode would let anybody read it */
     chmod(f->dir, 0755);
     assert_int_equal(write(fd, "secret\n", 7), 7);
     close(fd);
-    snprintf(command, sizeof command, "cat %s; ls %s; cat /etc/shadow; ls /root; ls /home; cat /proc/%d/environ; echo $?", path,
-             f->dir, (int)getpid());
+    snprintf(command, sizeof command,
+             "cat %s; ls %s; cat /etc/shadow; ls /root; ls /home; cat /proc/%d/environ; echo $?",
+             path, f->dir, (int)getpid());
     run(f, command, NULL);
     unlink(path);
     assert_exit(f, 0);
@@ -240,11 +253,16 @@ static void test_secrets_are_hidden(void **state) {
 
 static void test_scratch(void **state) {
     struct fixture *f = *state;
-    run(f, "pwd; ls -A; echo data > file; mkdir -p a/b/c/d; touch a/b/c/d/e; chmod 0 a/b/c; ln -s / link; cat file", NULL);
+    run(f,
+        "pwd; ls -A; echo data > file; mkdir -p a/b/c/d; touch a/b/c/d/e; chmod 0 a/b/c; ln -s / "
+        "link; cat file",
+        NULL);
     assert_exit(f, 0);
     assert_non_null(strstr(f->output, "/tmp"));
     assert_non_null(strstr(f->output, "\ndata\n"));
-    run(f, "ls -A . | wc -l; i=0; while [ $i -lt 300 ]; do mkdir d; cd d || exit 1; i=$((i+1)); done", NULL);
+    run(f,
+        "ls -A . | wc -l; i=0; while [ $i -lt 300 ]; do mkdir d; cd d || exit 1; i=$((i+1)); done",
+        NULL);
     assert_exit(f, 0);
     assert_string_equal(f->output, "0\n");
     run(f, "ls -A . | wc -l", NULL);
@@ -263,7 +281,8 @@ static void test_scratch_is_removed(void **state) {
     assert_int_equal(sandbox_open(f->launcher, &f->sandbox, &err), 0);
 }
 
-/* A C program would be better, but a task has no compiler; perl is in every Debian (perl-base is essential). */
+/* A C program would be better, but a task has no compiler; perl is in every Debian (perl-base is
+ * essential). */
 static void assert_denied(struct fixture *f, const char *perl) {
     const char *const argv[] = {"perl", "-e", perl, NULL};
     run_argv(f, argv, NULL, "");
@@ -274,13 +293,14 @@ static void assert_denied(struct fixture *f, const char *perl) {
 
 static void test_denied_calls(void **state) {
     struct fixture *f = *state;
-    assert_denied(f, "exit(syscall(425, 8, 0) < 0 ? $!+0 : 0)");                   /* io_uring_setup */
-    assert_denied(f, "exit(syscall(272, 0x10000000) < 0 ? $!+0 : 0)");             /* unshare NEWUSER */
-    assert_denied(f, "exit(syscall(56, 0x10000011, 0, 0, 0, 0) < 0 ? $!+0 : 0)");  /* clone NEWUSER */
-    assert_denied(f, "exit(syscall(101, 16, 1, 0, 0) < 0 ? $!+0 : 0)");            /* ptrace */
-    assert_denied(f, "exit(syscall(321, 0, 0, 0) < 0 ? $!+0 : 0)");                /* bpf */
-    assert_denied(f, "exit(syscall(41, 2, 1, 0) < 0 ? $!+0 : 0)");                 /* socket AF_INET */
-    assert_denied(f, "exit(syscall(41, 16, 3, 0) < 0 ? $!+0 : 0)");                /* socket AF_NETLINK */
+    assert_denied(f, "exit(syscall(425, 8, 0) < 0 ? $!+0 : 0)");       /* io_uring_setup */
+    assert_denied(f, "exit(syscall(272, 0x10000000) < 0 ? $!+0 : 0)"); /* unshare NEWUSER */
+    assert_denied(f,
+                  "exit(syscall(56, 0x10000011, 0, 0, 0, 0) < 0 ? $!+0 : 0)"); /* clone NEWUSER */
+    assert_denied(f, "exit(syscall(101, 16, 1, 0, 0) < 0 ? $!+0 : 0)");        /* ptrace */
+    assert_denied(f, "exit(syscall(321, 0, 0, 0) < 0 ? $!+0 : 0)");            /* bpf */
+    assert_denied(f, "exit(syscall(41, 2, 1, 0) < 0 ? $!+0 : 0)");             /* socket AF_INET */
+    assert_denied(f, "exit(syscall(41, 16, 3, 0) < 0 ? $!+0 : 0)"); /* socket AF_NETLINK */
 }
 
 static void *kill_later(void *argument) {
@@ -304,10 +324,13 @@ static void test_kill(void **state) {
 /* A task that kills its keeper, where it can, ends the sandbox and nothing else. */
 static void test_keeper_dies(void **state) {
     struct fixture *f = *state;
-    const char *const argv[] = {"/bin/sh", "-c", "kill -9 $PPID 2>/dev/null; kill -9 -1 2>/dev/null; sleep 0.1; echo on", NULL};
+    const char *const argv[] = {
+        "/bin/sh", "-c", "kill -9 $PPID 2>/dev/null; kill -9 -1 2>/dev/null; sleep 0.1; echo on",
+        NULL};
     const char *const environment[] = {NULL};
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    struct sandbox_task task = {.argv = argv, .environment = environment, .stdin_fd = null_fd, .stdout_fd = null_fd};
+    struct sandbox_task task = {
+        .argv = argv, .environment = environment, .stdin_fd = null_fd, .stdout_fd = null_fd};
     struct err err = {0};
     if (f->level < 3 && geteuid() != 0)
         skip(); /* the -1 would be all that the user runs */
@@ -320,15 +343,26 @@ static void test_keeper_dies(void **state) {
     assert_string_equal(f->output, "again\n");
 }
 
-#define BOTH(test) \
-    cmocka_unit_test_setup_teardown(test, setup_best, teardown), cmocka_unit_test_setup_teardown(test, setup_low, teardown)
+#define BOTH(test)                                                                                 \
+    cmocka_unit_test_setup_teardown(test, setup_best, teardown),                                   \
+        cmocka_unit_test_setup_teardown(test, setup_low, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        BOTH(test_statuses),     BOTH(test_clean_start),        BOTH(test_time_limit), BOTH(test_memory_limit),
-        BOTH(test_file_limit),   BOTH(test_stderr_tail),        BOTH(test_nothing_is_left),
-        BOTH(test_fork_bomb),    BOTH(test_secrets_are_hidden), BOTH(test_scratch),    BOTH(test_scratch_is_removed),
-        BOTH(test_denied_calls), BOTH(test_kill),               BOTH(test_keeper_dies),
+        BOTH(test_statuses),
+        BOTH(test_clean_start),
+        BOTH(test_time_limit),
+        BOTH(test_memory_limit),
+        BOTH(test_file_limit),
+        BOTH(test_stderr_tail),
+        BOTH(test_nothing_is_left),
+        BOTH(test_fork_bomb),
+        BOTH(test_secrets_are_hidden),
+        BOTH(test_scratch),
+        BOTH(test_scratch_is_removed),
+        BOTH(test_denied_calls),
+        BOTH(test_kill),
+        BOTH(test_keeper_dies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

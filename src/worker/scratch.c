@@ -1,5 +1,5 @@
-/* Emptying a directory that a hostile task has filled: no recursion, no paths. A directory's own directories are moved up to
- * the top before it is removed, so that depth never grows. */
+/* Emptying a directory that a hostile task has filled: no recursion, no paths. A directory's own
+ * directories are moved up to the top before it is removed, so that depth never grows. */
 #include "worker/scratch.h"
 
 #include <dirent.h>
@@ -59,7 +59,8 @@ static bool remove_directory(int top_fd, const char *name, unsigned *counter) {
     while ((entry = readdir(dir)) != NULL)
         if (!is_dots(entry->d_name) && !remove_or_lift(dirfd(dir), entry->d_name, top_fd, counter))
             return false;
-    return unlinkat(top_fd, name, AT_REMOVEDIR) == 0 || errno == ENOTEMPTY; /* the next round sees what readdir missed */
+    return unlinkat(top_fd, name, AT_REMOVEDIR) == 0 ||
+           errno == ENOTEMPTY; /* the next round sees what readdir missed */
 }
 
 /* One pass over the top; *ret_left tells whether anything was there. */
@@ -91,7 +92,8 @@ int scratch_clear(int dir_fd, struct err *err) {
 
 int scratch_file(const char *dir, int *ret_fd, struct err *err) {
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) { /* a file system that has no such files */
+    if (fd < 0 &&
+        (errno == EOPNOTSUPP || errno == EISDIR)) { /* a file system that has no such files */
         char path[PATH_MAX];
         snprintf(path, sizeof path, "%s/quern-XXXXXX", dir);
         fd = mkostemp(path, O_CLOEXEC);

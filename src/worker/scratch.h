@@ -1,11 +1,12 @@
-/* Scratch space: a task's directory, emptied when the task has ended; a worker's files without names. */
+/* Scratch space: a task's directory, emptied when the task has ended; a worker's files without
+ * names. */
 #ifndef QUERN_WORKER_SCRATCH_H
 #define QUERN_WORKER_SCRATCH_H
 
 #include "base/err.h"
 
-/* Removes all that is in the directory, however deep and whatever its modes, with bounded memory. Nothing may be writing in
- * it. The descriptor stays open. */
+/* Removes all that is in the directory, however deep and whatever its modes, with bounded memory.
+ * Nothing may be writing in it. The descriptor stays open. */
 int scratch_clear(int dir_fd, struct err *err);
 
 /* A file without a name, on the disk of the directory; it goes with its descriptor. */

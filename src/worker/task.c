@@ -49,7 +49,8 @@ static struct chunk_ref chunk_of(const Pb__ChunkRef *ref) {
     return (struct chunk_ref){pb_id128(ref->id), ref->length, ref->crc32c, ref->ends_line};
 }
 
-static unsigned add_chunks(struct input_part *parts, unsigned count, Pb__ChunkRef *const *chunks, size_t chunk_count) {
+static unsigned add_chunks(struct input_part *parts, unsigned count, Pb__ChunkRef *const *chunks,
+                           size_t chunk_count) {
     for (size_t i = 0; i < chunk_count; i++)
         parts[count++].chunk = chunk_of(chunks[i]);
     return count;
@@ -63,7 +64,8 @@ static size_t count_parts(const Pb__TaskInput *input) {
 }
 
 /* The parts of a task's input in order; those that follow it last. */
-static int plan_input(const Pb__TaskWork *work, struct arena *arena, struct input_plan *plan, struct err *err) {
+static int plan_input(const Pb__TaskWork *work, struct arena *arena, struct input_plan *plan,
+                      struct err *err) {
     const Pb__TaskInput *input = work->input;
     struct input_part *parts = arena_array(arena, struct input_part, count_parts(input));
     if (parts == NULL)
@@ -80,7 +82,8 @@ static int plan_input(const Pb__TaskWork *work, struct arena *arena, struct inpu
     plan->parts = parts;
     plan->count = count;
     plan->part_count = add_chunks(parts, count, input->following, input->n_following);
-    plan->by_line = work->lease->task->phase == 0 && !work->each_object && strcmp(work->records, "whole") != 0;
+    plan->by_line =
+        work->lease->task->phase == 0 && !work->each_object && strcmp(work->records, "whole") != 0;
     plan->inside_record = input->inside_record;
     plan->offset = input->offset;
     plan->record_bytes_max = work->max_record_bytes;
@@ -95,13 +98,14 @@ static int empty_output(int fd, struct err *err) {
 }
 
 /* Starts the process and waits for its end. */
-static int run_process(struct slot *slot, struct attempt *attempt, const struct command *command, int stdin_fd,
-                       struct launch_result *ret_result, struct err *err) {
+static int run_process(struct slot *slot, struct attempt *attempt, const struct command *command,
+                       int stdin_fd, struct launch_result *ret_result, struct err *err) {
     const Pb__TaskWork *work = attempt->work;
     int code = warm_sandbox(slot, pb_id128(work->lease->task->job), err);
     if (code != 0)
         return code;
-    const char *const *environment = environment_new(work, sandbox_scratch(slot->sandbox), &attempt->arena);
+    const char *const *environment =
+        environment_new(work, sandbox_scratch(slot->sandbox), &attempt->arena);
     if (environment == NULL)
         return err_set(err, ERR_LIMIT, "the task's environment is too large");
     const struct sandbox_task task = {.argv = (const char *const *)command->argv,
@@ -120,7 +124,8 @@ static int run_process(struct slot *slot, struct attempt *attempt, const struct 
     return code;
 }
 
-static void fill_usage(const struct launch_result *ended, const struct input_counts *counts, Pb__TaskUsage *usage) {
+static void fill_usage(const struct launch_result *ended, const struct input_counts *counts,
+                       Pb__TaskUsage *usage) {
     usage->wall_us = ended->wall_us;
     usage->user_us = ended->user_us;
     usage->system_us = ended->system_us;
@@ -134,8 +139,8 @@ static void set_reason(struct arena *arena, Pb__TaskResult *result, const char *
     result->reason = copy != NULL ? copy : (char *)(uintptr_t)protobuf_c_empty_string;
 }
 
-static void judge(const struct command *command, const struct launch_result *ended, struct arena *arena,
-                  Pb__TaskResult *result) {
+static void judge(const struct command *command, const struct launch_result *ended,
+                  struct arena *arena, Pb__TaskResult *result) {
     char reason[COMMAND_REASON_SIZE];
     enum command_verdict verdict = command_judge(command, ended, reason, &result->exit_status);
     result->ok = verdict == COMMAND_OK;
@@ -149,9 +154,11 @@ static void judge(const struct command *command, const struct launch_result *end
 /* The attempt with its command and input at hand. */
 static int run_command(struct slot *slot, struct attempt *attempt, const struct command *command,
                        const struct input_plan *plan, Pb__TaskResult *result, struct err *err) {
-    uint64_t limit_ms = attempt->work->time_limit_ms != 0 ? attempt->work->time_limit_ms : TASK_MS_DEFAULT;
+    uint64_t limit_ms =
+        attempt->work->time_limit_ms != 0 ? attempt->work->time_limit_ms : TASK_MS_DEFAULT;
     struct input *input;
-    int code = input_open(slot->store, plan, slot->input_fd, clock_deadline_ms(limit_ms), &input, err);
+    int code =
+        input_open(slot->store, plan, slot->input_fd, clock_deadline_ms(limit_ms), &input, err);
     if (code != 0)
         return code;
     struct launch_result ended;
@@ -164,16 +171,19 @@ static int run_command(struct slot *slot, struct attempt *attempt, const struct 
     judge(command, &ended, &attempt->arena, result);
     if (!result->ok)
         return 0;
-    return output_store(slot->store, slot->output_fd, clock_deadline_ms(STORE_MS), &attempt->arena, result, err);
+    return output_store(slot->store, slot->output_fd, clock_deadline_ms(STORE_MS), &attempt->arena,
+                        result, err);
 }
 
-static int run_attempt(struct slot *slot, struct attempt *attempt, Pb__TaskResult *result, struct err *err) {
+static int run_attempt(struct slot *slot, struct attempt *attempt, Pb__TaskResult *result,
+                       struct err *err) {
     const Pb__TaskWork *work = attempt->work;
     struct input_plan plan = {.map = meta_map(slot->meta), .self = slot->self};
     struct command command = {0};
     int code = plan_input(work, &attempt->arena, &plan, err);
     if (code == 0)
-        code = command_init(&command, work->n_argv, work->argv, work->command, &attempt->arena, err);
+        code =
+            command_init(&command, work->n_argv, work->argv, work->command, &attempt->arena, err);
     if (code == 0)
         code = empty_output(slot->output_fd, err);
     if (code == 0)
@@ -191,7 +201,8 @@ void task_run(struct slot *slot, struct attempt *attempt) {
     pb__task_usage__init(usage);
     result->usage = usage;
     int code = run_attempt(slot, attempt, result, &err);
-    if (code != 0) { /* the worker's, not the command's: only a record that is too long would be so elsewhere */
+    if (code != 0) { /* the worker's, not the command's: only a record that is too long would be so
+                        elsewhere */
         result->ok = false;
         result->retry = code != ERR_LIMIT;
         result->exit_status = 0;

@@ -14,7 +14,7 @@ struct slot { /* one thread's */
     struct meta_client *meta;
     struct store_client *store;
     uint32_t self;
-    int input_fd;  /* scratch files, used again by each task */
+    int input_fd; /* scratch files, used again by each task */
     int output_fd;
     struct sandbox *sandbox; /* warm, of the job below; NULL */
     struct id128 job;

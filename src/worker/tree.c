@@ -35,9 +35,11 @@ static ssize_t read_file(const char *path, char *text, size_t size) {
     return used;
 }
 
-/* Appends the children of all threads' common parent pid (its main thread starts them all: keepers have one thread, and
- * orphans go to it). Children of other threads of a task are found when their parent has died. */
-static void append_children(pid_t pid, const pid_t *spare, unsigned spare_count, struct pids *pids) {
+/* Appends the children of all threads' common parent pid (its main thread starts them all: keepers
+ * have one thread, and orphans go to it). Children of other threads of a task are found when their
+ * parent has died. */
+static void append_children(pid_t pid, const pid_t *spare, unsigned spare_count,
+                            struct pids *pids) {
     char path[64], text[16384];
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
     if (read_file(path, text, sizeof text) <= 0)
@@ -62,7 +64,8 @@ void tree_add_usage(struct rusage *sum, const struct rusage *one) {
         sum->ru_maxrss = one->ru_maxrss;
 }
 
-/* Stops first: killing would make room under the process limit, in which a fork bomb could go on. */
+/* Stops first: killing would make room under the process limit, in which a fork bomb could go on.
+ */
 static bool stop_and_kill(const pid_t *spare, unsigned spare_count) {
     struct pids *pids = malloc(sizeof *pids);
     if (pids == NULL)
@@ -100,7 +103,8 @@ static bool has_children(void) {
     return waitid(P_ALL, 0, &info, WEXITED | WNOWAIT | WNOHANG) == 0;
 }
 
-void tree_kill(bool owns_pid_namespace, const pid_t *spare, unsigned spare_count, struct rusage *usage) {
+void tree_kill(bool owns_pid_namespace, const pid_t *spare, unsigned spare_count,
+               struct rusage *usage) {
     if (!has_children()) /* then nobody is below them either: orphans come to us */
         return;
     if (owns_pid_namespace) {

@@ -1,5 +1,5 @@
-/* The worker's threads: one asks the scheduler and renews leases, one gives results in, one guards the time of the last
- * renewal, and one a slot runs tasks. */
+/* The worker's threads: one asks the scheduler and renews leases, one gives results in, one guards
+ * the time of the last renewal, and one a slot runs tasks. */
 #include "worker/worker.h"
 
 #include <pthread.h>
@@ -20,10 +20,11 @@
 #define COMMIT_BATCH 32u
 #define RETRY_MS 50u
 #define GUARD_MS 100u
-#define RENEWED_MS_MAX (SCHED_LEASE_MS - 2 * GUARD_MS) /* then tasks are killed: others may have them soon */
+#define RENEWED_MS_MAX                                                                             \
+    (SCHED_LEASE_MS - 2 * GUARD_MS) /* then tasks are killed: others may have them soon */
 #define COOL_MS 3000u
-#define AHEAD_MS 20u     /* short tasks are fetched ahead, as many as run in this time */
-#define AHEAD_MAX 32u    /* a slot */
+#define AHEAD_MS 20u             /* short tasks are fetched ahead, as many as run in this time */
+#define AHEAD_MAX 32u            /* a slot */
 #define TASK_US_UNKNOWN 1000000u /* until it is known, none is fetched ahead */
 
 struct worker {
@@ -31,8 +32,8 @@ struct worker {
     struct sched_client *sched;
     struct roster roster;
     uint32_t self;
-    atomic_uint_fast64_t renewed_ns;    /* when the newest renewal that was answered was sent */
-    atomic_uint_fast64_t task_us;       /* a running mean of how long a task takes */
+    atomic_uint_fast64_t renewed_ns; /* when the newest renewal that was answered was sent */
+    atomic_uint_fast64_t task_us;    /* a running mean of how long a task takes */
     atomic_bool stopping;
     unsigned slot_count;
     unsigned thread_count;
@@ -72,22 +73,24 @@ static void *slot_main(void *argument) {
 
 /* ---- asking and renewing ---- */
 
-/* How many attempts to hold: a few milliseconds' worth, so that short tasks do not wait for the scheduler, and long ones are
- * not kept from other workers. */
+/* How many attempts to hold: a few milliseconds' worth, so that short tasks do not wait for the
+ * scheduler, and long ones are not kept from other workers. */
 static unsigned busy_max(const struct worker *worker) {
     uint64_t task_us = atomic_load(&worker->task_us) + 1;
     uint64_t ahead = AHEAD_MS * 1000 / task_us;
     return worker->slot_count * (1 + (unsigned)(ahead < AHEAD_MAX ? ahead : AHEAD_MAX));
 }
 
-static int poll_once(struct worker *worker, unsigned room, struct arena *arena, Pb__TaskGrant **ret_grant,
-                     struct err *err) {
+static int poll_once(struct worker *worker, unsigned room, struct arena *arena,
+                     Pb__TaskGrant **ret_grant, struct err *err) {
     Pb__TaskPoll poll = PB__TASK_POLL__INIT;
     poll.node = worker->self;
     poll.slots = room;
     poll.sandbox_level = (uint32_t)launcher_sandbox_level(worker->launcher, NULL);
     int code = roster_leases(&worker->roster, arena, &poll.running, &poll.n_running);
-    return code != 0 ? code : sched_client_poll(worker->sched, &poll, clock_deadline_ms(CALL_MS), arena, ret_grant, err);
+    return code != 0 ? code
+                     : sched_client_poll(worker->sched, &poll, clock_deadline_ms(CALL_MS), arena,
+                                         ret_grant, err);
 }
 
 static int ask_for_work(struct worker *worker, unsigned room, struct err *err) {
@@ -119,7 +122,8 @@ static int renew(struct worker *worker, struct err *err) {
     uint64_t sent_ns = clock_now_ns();
     int code = roster_leases(&worker->roster, &arena, &message.running, &message.n_running);
     if (code == 0)
-        code = sched_client_renew(worker->sched, &message, clock_deadline_ms(CALL_MS), &arena, &renewed, err);
+        code = sched_client_renew(worker->sched, &message, clock_deadline_ms(CALL_MS), &arena,
+                                  &renewed, err);
     if (code == 0) {
         atomic_store(&worker->renewed_ns, sent_ns);
         roster_lose(&worker->roster, renewed->lost, renewed->n_lost);
@@ -157,7 +161,8 @@ static void *guard_main(void *argument) {
 
 /* ---- giving results in ---- */
 
-static int commit(struct worker *worker, struct attempt **attempts, unsigned count, struct err *err) {
+static int commit(struct worker *worker, struct attempt **attempts, unsigned count,
+                  struct err *err) {
     Pb__TaskCommit commits[COMMIT_BATCH], *pointers[COMMIT_BATCH];
     for (unsigned i = 0; i < count; i++) {
         commits[i] = (Pb__TaskCommit)PB__TASK_COMMIT__INIT;
@@ -171,12 +176,14 @@ static int commit(struct worker *worker, struct attempt **attempts, unsigned cou
     struct arena arena;
     arena_init(&arena, GRANT_BYTES);
     Pb__TaskCommitted *committed;
-    int code = sched_client_commit(worker->sched, &message, clock_deadline_ms(CALL_MS), &arena, &committed, err);
+    int code = sched_client_commit(worker->sched, &message, clock_deadline_ms(CALL_MS), &arena,
+                                   &committed, err);
     arena_fini(&arena);
     return code;
 }
 
-/* Tries until the scheduler has answered; a result that is never taken is lost with its lease, and the task runs again. */
+/* Tries until the scheduler has answered; a result that is never taken is lost with its lease, and
+ * the task runs again. */
 static void *commit_main(void *argument) {
     struct worker *worker = argument;
     struct attempt *attempts[COMMIT_BATCH];
@@ -197,7 +204,8 @@ static void *commit_main(void *argument) {
 
 /* ---- start and stop ---- */
 
-static int start_thread(struct worker *worker, void *(*run)(void *), void *argument, struct err *err) {
+static int start_thread(struct worker *worker, void *(*run)(void *), void *argument,
+                        struct err *err) {
     int code = pthread_create(&worker->threads[worker->thread_count], NULL, run, argument);
     if (code != 0)
         return err_errno(err, code, "cannot start a thread");
@@ -214,13 +222,17 @@ static int start_threads(struct worker *worker, struct err *err) {
     return code != 0 ? code : start_thread(worker, ask_main, worker, err);
 }
 
-static int init_slots(struct worker *worker, const struct worker_options *options, struct meta_client *meta,
-                      struct store_client *store, unsigned count, struct err *err) {
+static int init_slots(struct worker *worker, const struct worker_options *options,
+                      struct meta_client *meta, struct store_client *store, unsigned count,
+                      struct err *err) {
     int code = file_make_directories(options->dir, err);
     for (unsigned i = 0; i < count && code == 0; i++) {
         worker->slots[i].worker = worker;
         struct slot *slot = &worker->slots[i].slot;
-        *slot = (struct slot){.roster = &worker->roster, .launcher = options->launcher, .meta = meta, .store = store,
+        *slot = (struct slot){.roster = &worker->roster,
+                              .launcher = options->launcher,
+                              .meta = meta,
+                              .store = store,
                               .self = options->self};
         code = slot_init(slot, options->dir, err);
         worker->slot_count = i + 1;
@@ -230,12 +242,14 @@ static int init_slots(struct worker *worker, const struct worker_options *option
 
 static unsigned choose_slots(const struct worker_options *options) {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned count = options->slots != 0 ? options->slots : (unsigned)(processors > 0 ? processors : 1);
+    unsigned count =
+        options->slots != 0 ? options->slots : (unsigned)(processors > 0 ? processors : 1);
     return count < SLOTS_MAX ? count : SLOTS_MAX;
 }
 
-int worker_start(const struct worker_options *options, struct meta_client *meta, struct store_client *store,
-                 struct rpc_client *rpc, struct worker **ret_worker, struct err *err) {
+int worker_start(const struct worker_options *options, struct meta_client *meta,
+                 struct store_client *store, struct rpc_client *rpc, struct worker **ret_worker,
+                 struct err *err) {
     unsigned slots = choose_slots(options);
     struct worker *worker = calloc(1, sizeof *worker + slots * sizeof worker->slots[0]);
     if (worker == NULL)

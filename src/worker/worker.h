@@ -1,4 +1,5 @@
-/* The worker role: asks the scheduler for tasks, fetches their input, runs them in a sandbox, stores their output. */
+/* The worker role: asks the scheduler for tasks, fetches their input, runs them in a sandbox,
+ * stores their output. */
 #ifndef QUERN_WORKER_WORKER_H
 #define QUERN_WORKER_WORKER_H
 
@@ -9,8 +10,8 @@
 struct worker;
 struct launcher;
 
-/* Forks the launcher, the small process that starts tasks. Call first in the process: before any thread exists and before
- * memory is large. dir is for scratch files of tasks. */
+/* Forks the launcher, the small process that starts tasks. Call first in the process: before any
+ * thread exists and before memory is large. dir is for scratch files of tasks. */
 int launcher_start(const char *dir, struct launcher **ret_launcher, struct err *err);
 struct launcher *launcher_stop(struct launcher *launcher);
 
@@ -24,8 +25,9 @@ struct worker_options {
     const char *dir; /* scratch */
 };
 
-int worker_start(const struct worker_options *options, struct meta_client *meta, struct store_client *store,
-                 struct rpc_client *rpc, struct worker **ret_worker, struct err *err);
+int worker_start(const struct worker_options *options, struct meta_client *meta,
+                 struct store_client *store, struct rpc_client *rpc, struct worker **ret_worker,
+                 struct err *err);
 struct worker *worker_stop(struct worker *worker);
 
 #endif

@@ -38,7 +38,8 @@ struct store_write {
 static struct chunk_ref put_chunk(const char *data, size_t size) {
     pthread_mutex_lock(&store.mutex);
     assert_true(store.count < CHUNKS_MAX);
-    struct chunk_ref ref = {{{(uint8_t)store.count}}, size, crc32c_update(0, data, size), data[size - 1] == '\n'};
+    struct chunk_ref ref = {
+        {{(uint8_t)store.count}}, size, crc32c_update(0, data, size), data[size - 1] == '\n'};
     buf_append(&store.chunks[store.count++], data, size);
     pthread_mutex_unlock(&store.mutex);
     return ref;
@@ -52,8 +53,9 @@ int store_open_local(struct store_client *client, struct id128 id, int *ret_fd, 
     return pwrite(*ret_fd, chunk->data, chunk->size, 0) == (ssize_t)chunk->size ? 0 : ERR_IO;
 }
 
-int store_read(struct store_client *client, const struct chunk_ref *ref, uint64_t offset, uint64_t length, store_sink *sink,
-               void *context, uint64_t deadline_ns, struct err *err) {
+int store_read(struct store_client *client, const struct chunk_ref *ref, uint64_t offset,
+               uint64_t length, store_sink *sink, void *context, uint64_t deadline_ns,
+               struct err *err) {
     if (store.read_code != 0)
         return err_set(err, store.read_code, "no holder answers");
     const struct buf *chunk = &store.chunks[ref->id.bytes[0]];
@@ -72,12 +74,14 @@ int store_write_begin(struct store_client *client, uint64_t length_max, uint64_t
     return 0;
 }
 
-int store_write_append(struct store_write *write, const void *data, size_t size, uint64_t deadline_ns, struct err *err) {
+int store_write_append(struct store_write *write, const void *data, size_t size,
+                       uint64_t deadline_ns, struct err *err) {
     buf_append(&write->data, data, size);
     return write->data.failed ? ERR_LIMIT : 0;
 }
 
-int store_write_end(struct store_write *write, uint64_t deadline_ns, struct chunk_ref *ret_chunk, struct err *err) {
+int store_write_end(struct store_write *write, uint64_t deadline_ns, struct chunk_ref *ret_chunk,
+                    struct err *err) {
     *ret_chunk = put_chunk(write->data.data, write->data.size);
     store_write_abort(write);
     return 0;
@@ -89,8 +93,8 @@ struct store_write *store_write_abort(struct store_write *write) {
     return NULL;
 }
 
-int store_delete(struct store_client *client, const struct id128 *ids, unsigned count, uint64_t deadline_ns,
-                 struct err *err) {
+int store_delete(struct store_client *client, const struct id128 *ids, unsigned count,
+                 uint64_t deadline_ns, struct err *err) {
     return 0;
 }
 
@@ -126,7 +130,8 @@ struct sched_client *sched_client_free(struct sched_client *client) {
     return NULL;
 }
 
-static Pb__TaskLease **lost_lease(struct arena *arena, Pb__TaskLease *const *running, size_t count, size_t *ret_count) {
+static Pb__TaskLease **lost_lease(struct arena *arena, Pb__TaskLease *const *running, size_t count,
+                                  size_t *ret_count) {
     Pb__TaskLease **lost = arena_array(arena, Pb__TaskLease *, count + 1);
     *ret_count = 0;
     for (size_t i = 0; i < count; i++)
@@ -136,10 +141,11 @@ static Pb__TaskLease **lost_lease(struct arena *arena, Pb__TaskLease *const *run
     return lost;
 }
 
-int sched_client_poll(struct sched_client *client, const Pb__TaskPoll *poll, uint64_t deadline_ns, struct arena *arena,
-                      Pb__TaskGrant **ret_grant, struct err *err) {
+int sched_client_poll(struct sched_client *client, const Pb__TaskPoll *poll, uint64_t deadline_ns,
+                      struct arena *arena, Pb__TaskGrant **ret_grant, struct err *err) {
     pthread_mutex_lock(&sched.mutex);
-    for (int i = 0; i < 20 && (sched.granted == sched.work_count || sched.silent) && sched.lose < 0; i++) {
+    for (int i = 0; i < 20 && (sched.granted == sched.work_count || sched.silent) && sched.lose < 0;
+         i++) {
         pthread_mutex_unlock(&sched.mutex);
         usleep(5000);
         pthread_mutex_lock(&sched.mutex);
@@ -148,8 +154,10 @@ int sched_client_poll(struct sched_client *client, const Pb__TaskPoll *poll, uin
     pb__task_grant__init(grant);
     grant->work = arena_array(arena, Pb__TaskWork *, poll->slots);
     while (!sched.silent && grant->n_work < poll->slots && sched.granted < sched.work_count)
-        assert_int_equal(pb_unpack(&pb__task_work__descriptor, buf_span(&sched.packed[sched.granted++]), arena,
-                                   &grant->work[grant->n_work++], NULL), 0);
+        assert_int_equal(pb_unpack(&pb__task_work__descriptor,
+                                   buf_span(&sched.packed[sched.granted++]), arena,
+                                   &grant->work[grant->n_work++], NULL),
+                         0);
     grant->lost = lost_lease(arena, poll->running, poll->n_running, &grant->n_lost);
     *ret_grant = grant;
     int code = sched.silent ? err_set(err, ERR_NO_LEADER, "silent") : 0;
@@ -157,19 +165,22 @@ int sched_client_poll(struct sched_client *client, const Pb__TaskPoll *poll, uin
     return code;
 }
 
-int sched_client_renew(struct sched_client *client, const Pb__TaskRenew *renew, uint64_t deadline_ns, struct arena *arena,
-                       Pb__TaskRenewed **ret_renewed, struct err *err) {
+int sched_client_renew(struct sched_client *client, const Pb__TaskRenew *renew,
+                       uint64_t deadline_ns, struct arena *arena, Pb__TaskRenewed **ret_renewed,
+                       struct err *err) {
     pthread_mutex_lock(&sched.mutex);
     *ret_renewed = arena_new(arena, Pb__TaskRenewed);
     pb__task_renewed__init(*ret_renewed);
-    (*ret_renewed)->lost = lost_lease(arena, renew->running, renew->n_running, &(*ret_renewed)->n_lost);
+    (*ret_renewed)->lost =
+        lost_lease(arena, renew->running, renew->n_running, &(*ret_renewed)->n_lost);
     int code = sched.silent ? err_set(err, ERR_NO_LEADER, "silent") : 0;
     pthread_mutex_unlock(&sched.mutex);
     return code;
 }
 
-int sched_client_commit(struct sched_client *client, const Pb__TaskCommits *commits, uint64_t deadline_ns,
-                        struct arena *arena, Pb__TaskCommitted **ret_committed, struct err *err) {
+int sched_client_commit(struct sched_client *client, const Pb__TaskCommits *commits,
+                        uint64_t deadline_ns, struct arena *arena,
+                        Pb__TaskCommitted **ret_committed, struct err *err) {
     pthread_mutex_lock(&sched.mutex);
     for (size_t i = 0; i < commits->n_commits && !sched.silent; i++) {
         _cleanup_(buf_finip) struct buf packed = BUF_INIT;
@@ -203,7 +214,8 @@ static int setup(void **state) {
     map->nodes[0] = (struct place_node){.id = 1, .roles = ROLE_ALL, .weight = 1};
     if (place_assign(map, NULL, &err) != 0)
         return -1;
-    const struct worker_options options = {.launcher = f->launcher, .self = 1, .slots = 2, .dir = f->dir};
+    const struct worker_options options = {
+        .launcher = f->launcher, .self = 1, .slots = 2, .dir = f->dir};
     *state = f;
     store.has_files = true;
     return worker_start(&options, NULL, NULL, NULL, &f->worker, &err);
@@ -232,8 +244,8 @@ static int teardown(void **state) {
 }
 
 /* A map task over chunks[at], with what follows; argv NULL: command is for the shell. */
-static void add_task(const char *command, const struct chunk_ref *chunks, unsigned count, unsigned at, const char *inline_data,
-                     uint64_t time_ms) {
+static void add_task(const char *command, const struct chunk_ref *chunks, unsigned count,
+                     unsigned at, const char *inline_data, uint64_t time_ms) {
     static uint8_t job[16] = {1};
     pthread_mutex_lock(&sched.mutex);
     Pb__TaskAddress address = PB__TASK_ADDRESS__INIT;
@@ -254,8 +266,8 @@ static void add_task(const char *command, const struct chunk_ref *chunks, unsign
         pointers[i] = &refs[i];
         input.offset += i < at ? chunks[i].length : 0;
     }
-    input.bucket = (char *)(uintptr_t)"b";
-    input.key = (char *)(uintptr_t)"key";
+    input.bucket = (char *)(uintptr_t) "b";
+    input.key = (char *)(uintptr_t) "key";
     input.chunks = &pointers[at];
     input.n_chunks = count > 0;
     input.following = &pointers[at + 1];
@@ -263,9 +275,9 @@ static void add_task(const char *command, const struct chunk_ref *chunks, unsign
     input.inside_record = at > 0 && !chunks[at - 1].ends_line;
     input.inline_data = pb_bytes(inline_data, inline_data != NULL ? strlen(inline_data) : 0);
     work.lease = &lease;
-    work.job_name = (char *)(uintptr_t)"test-1";
+    work.job_name = (char *)(uintptr_t) "test-1";
     work.command = (char *)(uintptr_t)command;
-    work.records = (char *)(uintptr_t)"line";
+    work.records = (char *)(uintptr_t) "line";
     work.time_limit_ms = time_ms;
     work.input = &input;
     pb_pack(&sched.packed[sched.work_count++], &work.base);
@@ -288,7 +300,8 @@ static void assert_output(unsigned index, const char *want) {
     const Pb__TaskResult *result = sched.results[index];
     assert_non_null(result);
     if (!result->ok)
-        print_error("%s: %.*s\n", result->reason, (int)result->stderr_tail.len, (char *)result->stderr_tail.data);
+        print_error("%s: %.*s\n", result->reason, (int)result->stderr_tail.len,
+                    (char *)result->stderr_tail.data);
     assert_true(result->ok);
     assert_int_equal(result->output_bytes, strlen(want));
     assert_int_equal(result->output_crc32c, crc32c_update(0, want, strlen(want)));
@@ -299,15 +312,16 @@ static void assert_output(unsigned index, const char *want) {
 static void test_inputs(void **state) {
     (void)state;
     const struct chunk_ref whole[] = {put_chunk("one\ntwo\n", 8), put_chunk("three\n", 6)};
-    const struct chunk_ref torn[] = {put_chunk("one\ntw", 6), put_chunk("o", 1), put_chunk("x\nthree\nfo", 10),
-                                     put_chunk("ur", 2)};
+    const struct chunk_ref torn[] = {put_chunk("one\ntw", 6), put_chunk("o", 1),
+                                     put_chunk("x\nthree\nfo", 10), put_chunk("ur", 2)};
     add_task("cat", whole, 2, 0, NULL, 0);
     add_task("cat", whole, 2, 1, NULL, 0);
     for (unsigned i = 0; i < 4; i++)
         add_task("cat", torn, 4, i, NULL, 0);
     add_task("cat", NULL, 0, 0, "inline\n", 0);
-    add_task("echo $QUERN_JOB $QUERN_PHASE $QUERN_TASK $QUERN_ATTEMPT $QUERN_BUCKET $QUERN_KEY $QUERN_OFFSET", whole, 2, 1,
-             NULL, 0);
+    add_task("echo $QUERN_JOB $QUERN_PHASE $QUERN_TASK $QUERN_ATTEMPT $QUERN_BUCKET $QUERN_KEY "
+             "$QUERN_OFFSET",
+             whole, 2, 1, NULL, 0);
     assert_true(wait_done(8, 20000));
     assert_output(0, "one\ntwo\n");
     assert_output(1, "three\n");
@@ -355,8 +369,9 @@ static void test_large_output(void **state) {
     assert_int_equal(result->n_output, 2);
     assert_true(result->output[0]->ends_line && result->output[0]->length <= CHUNK_BYTES_MAX);
     const struct buf *first = &store.chunks[result->output[0]->id.data[0]], *second = first + 1;
-    assert_int_equal(crc32c_update(crc32c_update(0, first->data, first->size), second->data, second->size),
-                     result->output_crc32c);
+    assert_int_equal(
+        crc32c_update(crc32c_update(0, first->data, first->size), second->data, second->size),
+        result->output_crc32c);
     assert_memory_equal(first->data, "1000000\n1000001\n", 16);
 }
 
@@ -371,7 +386,8 @@ static void test_long_record(void **state) {
     add_task("cat", chunks, 2, 0, NULL, 0);
     assert_true(wait_done(1, 20000));
     assert_false(sched.results[0]->ok || sched.results[0]->retry);
-    assert_string_equal(sched.results[0]->reason, "key: the record at byte 3 is longer than 1048576 bytes");
+    assert_string_equal(sched.results[0]->reason,
+                        "key: the record at byte 3 is longer than 1048576 bytes");
 }
 
 static void test_lost_lease(void **state) {
