@@ -57,6 +57,7 @@ tidy: configure ## layer rule, lengths, banned calls, cppcheck, the manual's mar
 	@tools/tidy
 	@cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,portability --suppress=missingInclude \
 	  --std=c11 -D_GNU_SOURCE -Isrc -I$(BUILD) src sim
+	@scdoc <doc/quern.1.scd | mandoc -T lint -W error
 
 install: all ## install under PREFIX (and DESTDIR)
 	@meson configure $(BUILD) -Dprefix=$(PREFIX) && meson install -C $(BUILD)
