@@ -1,8 +1,10 @@
-/* The catalogue as others see it: commands and queries to a Paxos group, wherever its leader is. Any thread; blocks.
+/* The catalogue as others see it: commands and queries to a Paxos group, wherever its leader is.
+ * Any thread; blocks.
  *
- * A local replica is called directly; otherwise the call goes to the leader over rpc, following its changes until the
- * deadline. A command that timed out is indeterminate: it may still be chosen. Commands are made so that sending the same one
- * again is harmless (ids and versions are the caller's). */
+ * A local replica is called directly; otherwise the call goes to the leader over rpc, following its
+ * changes until the deadline. A command that timed out is indeterminate: it may still be chosen.
+ * Commands are made so that sending the same one again is harmless (ids and versions are the
+ * caller's). */
 #ifndef QUERN_META_CLIENT_H
 #define QUERN_META_CLIENT_H
 
@@ -13,27 +15,33 @@
 
 #define META_ROOT 0u
 
-struct meta;        /* this node's replicas: meta/meta.h */
+struct meta; /* this node's replicas: meta/meta.h */
 struct meta_client;
 struct rpc_client;
 
-/* local may be NULL (a node without the meta role). map is the first cluster map known; newer ones are fetched. */
-struct meta_client *meta_client_new(struct meta *local, struct rpc_client *rpc, struct place_map *map);
+/* local may be NULL (a node without the meta role). map is the first cluster map known; newer ones
+ * are fetched. */
+struct meta_client *meta_client_new(struct meta *local, struct rpc_client *rpc,
+                                    struct place_map *map);
 struct meta_client *meta_client_free(struct meta_client *client);
 
-/* Proposes the command; returns once it was chosen, durable on a majority and applied. The reply is unpacked into the arena;
- * a reply with a code other than 0 is returned as that error (ret_reply is set as well). */
-int meta_submit(struct meta_client *client, uint32_t group, const Pb__Command *command, uint64_t deadline_ns,
-                struct arena *arena, Pb__Reply **ret_reply, struct err *err);
+/* Proposes the command; returns once it was chosen, durable on a majority and applied. The reply is
+ * unpacked into the arena; a reply with a code other than 0 is returned as that error (ret_reply is
+ * set as well). */
+int meta_submit(struct meta_client *client, uint32_t group, const Pb__Command *command,
+                uint64_t deadline_ns, struct arena *arena, Pb__Reply **ret_reply, struct err *err);
 
 /* A linearizable read. Errors as above. */
-int meta_query(struct meta_client *client, uint32_t group, const Pb__Query *query, uint64_t deadline_ns,
-               struct arena *arena, Pb__Reply **ret_reply, struct err *err);
+int meta_query(struct meta_client *client, uint32_t group, const Pb__Query *query,
+               uint64_t deadline_ns, struct arena *arena, Pb__Reply **ret_reply, struct err *err);
 
-/* The newest cluster map this node knows; the caller drops the reference. Never NULL, never blocks. */
+/* The newest cluster map this node knows; the caller drops the reference. Never NULL, never blocks.
+ */
 struct place_map *meta_map(struct meta_client *client);
-/* Asks the root group for a newer one than epoch (a store said STALE); returns what is then known. */
-struct place_map *meta_map_refresh(struct meta_client *client, uint64_t epoch, uint64_t deadline_ns);
+/* Asks the root group for a newer one than epoch (a store said STALE); returns what is then known.
+ */
+struct place_map *meta_map_refresh(struct meta_client *client, uint64_t epoch,
+                                   uint64_t deadline_ns);
 
 /* Whether this node leads the group now (a hint: leadership is proven only by a chosen command). */
 bool meta_leads(struct meta_client *client, uint32_t group);

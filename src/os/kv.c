@@ -1,4 +1,5 @@
-/* The state store over RocksDB's C interface: one column family, small buffers, two background threads. */
+/* The state store over RocksDB's C interface: one column family, small buffers, two background
+ * threads. */
 #include "os/kv.h"
 
 #include <rocksdb/c.h>
@@ -52,8 +53,10 @@ static void *allocated(void *memory) {
 }
 
 static rocksdb_options_t *options_new(const struct kv_options *wanted) {
-    uint64_t buffer = wanted->write_buffer_bytes > 0 ? wanted->write_buffer_bytes : BUFFER_BYTES_DEFAULT;
-    uint64_t cache = wanted->block_cache_bytes > 0 ? wanted->block_cache_bytes : BUFFER_BYTES_DEFAULT;
+    uint64_t buffer =
+        wanted->write_buffer_bytes > 0 ? wanted->write_buffer_bytes : BUFFER_BYTES_DEFAULT;
+    uint64_t cache =
+        wanted->block_cache_bytes > 0 ? wanted->block_cache_bytes : BUFFER_BYTES_DEFAULT;
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(options, 1);
     rocksdb_options_set_write_buffer_size(options, buffer);
@@ -78,7 +81,8 @@ static rocksdb_options_t *options_new(const struct kv_options *wanted) {
     return options;
 }
 
-int kv_open(const char *path, const struct kv_options *wanted, struct kv **ret_kv, struct err *err) {
+int kv_open(const char *path, const struct kv_options *wanted, struct kv **ret_kv,
+            struct err *err) {
     rocksdb_options_t *options = options_new(wanted);
     char *message = NULL;
     rocksdb_t *db = rocksdb_open(options, path, &message);
@@ -114,8 +118,8 @@ static int appended(struct buf *buf, const char *value, size_t size, struct err 
     return buf->failed ? err_set(err, ERR_NOMEM, "a value of %zu bytes", size) : 0;
 }
 
-int kv_get(struct kv *kv, const struct kv_snapshot *snapshot, struct span key, struct buf *ret_value,
-           struct err *err) {
+int kv_get(struct kv *kv, const struct kv_snapshot *snapshot, struct span key,
+           struct buf *ret_value, struct err *err) {
     char *message = NULL;
     const rocksdb_readoptions_t *read = snapshot != NULL ? snapshot->read : kv->read;
     rocksdb_pinnableslice_t *slice = rocksdb_get_pinned(kv->db, read, key.data, key.size, &message);
@@ -133,7 +137,8 @@ int kv_get(struct kv *kv, const struct kv_snapshot *snapshot, struct span key, s
 struct kv_batch *kv_batch_new(struct kv *kv) {
     struct kv_batch *batch = allocated(malloc(sizeof *batch));
     batch->kv = kv;
-    batch->writes = rocksdb_writebatch_wi_create(0, 1 /* a key's later write replaces the earlier */);
+    batch->writes =
+        rocksdb_writebatch_wi_create(0, 1 /* a key's later write replaces the earlier */);
     return batch;
 }
 

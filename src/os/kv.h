@@ -1,8 +1,10 @@
-/* The state store: an ordered map of bytes, kept by RocksDB with its write-ahead log off or on (the only user of that
- * library). Any thread; snapshots and iterators belong to one thread. Keys sort bytewise.
+/* The state store: an ordered map of bytes, kept by RocksDB with its write-ahead log off or on (the
+ * only user of that library). Any thread; snapshots and iterators belong to one thread. Keys sort
+ * bytewise.
  *
- * A batch must not be written to while the current key of an iterator over it is looked at: copy the key first.
- * Any error of a write or flush other than ERR_NOSPACE at open is final: the caller stops (PAXOS.md 2.3 i). */
+ * A batch must not be written to while the current key of an iterator over it is looked at: copy
+ * the key first. Any error of a write or flush other than ERR_NOSPACE at open is final: the caller
+ * stops (PAXOS.md 2.3 i). */
 #ifndef QUERN_OS_KV_H
 #define QUERN_OS_KV_H
 
@@ -19,16 +21,19 @@ struct kv_snapshot;
 struct kv_iter;
 
 struct kv_options {
-    bool wal;                     /* false: what a crash finds is what was last flushed */
-    uint64_t write_buffer_bytes;  /* 0 = 16 MiB */
-    uint64_t block_cache_bytes;   /* 0 = 16 MiB */
+    bool wal;                    /* false: what a crash finds is what was last flushed */
+    uint64_t write_buffer_bytes; /* 0 = 16 MiB */
+    uint64_t block_cache_bytes;  /* 0 = 16 MiB */
 };
 
-int kv_open(const char *path, const struct kv_options *options, struct kv **ret_kv, struct err *err);
+int kv_open(const char *path, const struct kv_options *options, struct kv **ret_kv,
+            struct err *err);
 struct kv *kv_close(struct kv *kv);
 
-/* 0, ERR_NOT_FOUND or an error; the value is appended to ret_value. snapshot may be NULL: the newest state. */
-int kv_get(struct kv *kv, const struct kv_snapshot *snapshot, struct span key, struct buf *ret_value, struct err *err);
+/* 0, ERR_NOT_FOUND or an error; the value is appended to ret_value. snapshot may be NULL: the
+ * newest state. */
+int kv_get(struct kv *kv, const struct kv_snapshot *snapshot, struct span key,
+           struct buf *ret_value, struct err *err);
 
 /* Batches are atomic. They can be read through (own writes seen first): apply works on one. */
 struct kv_batch *kv_batch_new(struct kv *kv);
@@ -38,7 +43,8 @@ void kv_batch_delete(struct kv_batch *batch, struct span key);
 int kv_batch_get(struct kv_batch *batch, struct span key, struct buf *ret_value, struct err *err);
 struct kv_iter *kv_batch_iter(struct kv_batch *batch); /* over store and batch merged */
 uint64_t kv_batch_count(const struct kv_batch *batch);
-int kv_write(struct kv *kv, struct kv_batch *batch, struct err *err); /* the batch is empty afterwards */
+int kv_write(struct kv *kv, struct kv_batch *batch,
+             struct err *err); /* the batch is empty afterwards */
 
 struct kv_snapshot *kv_snapshot_new(struct kv *kv);
 struct kv_snapshot *kv_snapshot_free(struct kv *kv, struct kv_snapshot *snapshot);

@@ -95,7 +95,8 @@ static void test_snapshot_stands_still(void **state) {
     kv_snapshot_free(kv, snapshot);
 }
 
-/* Writes, flushes, writes again; *state becomes a store opened from what lies on the disk at that moment. */
+/* Writes, flushes, writes again; *state becomes a store opened from what lies on the disk at that
+ * moment. */
 static void write_and_crash(void **state, bool wal) {
     kv_close(*state);
     struct kv *kv;

@@ -5,13 +5,14 @@
  *   | struct wal_head 40 | payload  | stamp | | payload  | stamp | ... | payload  | stamp |
  *   +--------------------+----------+-------+ +----------+-------+     +----------+-------+
  *
- * A batch is what one write puts on the disk: blocks in a row with one batch_seq, index 0 .. count - 1. Only one batch is
- * in flight, so a batch that is not whole was never acknowledged, if nothing later exists. The stamp holds low bits of
- * generation and batch_seq: a sector without the right stamp was never written (a torn batch); a block with all stamps
- * right and a wrong checksum was written and is corrupt (PAXOS.md 2.13, T1 to T3).
+ * A batch is what one write puts on the disk: blocks in a row with one batch_seq, index 0 .. count
+ * - 1. Only one batch is in flight, so a batch that is not whole was never acknowledged, if nothing
+ * later exists. The stamp holds low bits of generation and batch_seq: a sector without the right
+ * stamp was never written (a torn batch); a block with all stamps right and a wrong checksum was
+ * written and is corrupt (PAXOS.md 2.13, T1 to T3).
  *
- * The payloads of a batch's blocks, put together, are records: {u32 crc32c of what follows, u32 size, bytes}.
- * All numbers are little-endian. Pure functions. */
+ * The payloads of a batch's blocks, put together, are records: {u32 crc32c of what follows, u32
+ * size, bytes}. All numbers are little-endian. Pure functions. */
 #ifndef QUERN_WAL_BLOCK_H
 #define QUERN_WAL_BLOCK_H
 
@@ -56,11 +57,12 @@ static inline uint32_t wal_blocks_of(size_t payload_bytes) {
     return payload_bytes == 0 ? 1 : (uint32_t)((payload_bytes + WAL_PAYLOAD - 1) / WAL_PAYLOAD);
 }
 
-/* Writes the batch into blocks[wal_blocks_of(payload.size) * WAL_BLOCK]. first names generation, batch_seq, file, kind and
- * the number of the first block; the rest is filled in. */
+/* Writes the batch into blocks[wal_blocks_of(payload.size) * WAL_BLOCK]. first names generation,
+ * batch_seq, file, kind and the number of the first block; the rest is filled in. */
 void wal_batch_encode(const struct wal_head *first, struct span payload, char *blocks);
 
-/* The checksum, the magic and the limits hold. Says nothing about whether the block belongs there. */
+/* The checksum, the magic and the limits hold. Says nothing about whether the block belongs there.
+ */
 bool wal_block_valid(const char *block, struct wal_head *ret_head);
 
 /* Appends the payload of a valid block at to; returns its size. */

@@ -26,8 +26,8 @@ struct scan {
 };
 
 static int corrupt(const struct scan *scan, uint32_t block, const char *what, struct err *err) {
-    return err_set(err, ERR_CORRUPT, "the log is corrupt at %08u.log block %u: %s", scan->segment->file, block,
-                   what);
+    return err_set(err, ERR_CORRUPT, "the log is corrupt at %08u.log block %u: %s",
+                   scan->segment->file, block, what);
 }
 
 /* Makes the window begin at block, as long as can be. */
@@ -48,12 +48,14 @@ static const char *window_block(const struct scan *scan, uint32_t block) {
 /* Whether the block is a valid one of this segment's generation, at its place. */
 static bool block_ours(const struct scan *scan, uint32_t block, struct wal_head *ret_head) {
     return wal_block_valid(window_block(scan, block), ret_head) && ret_head->kind == WAL_DATA &&
-           ret_head->generation == scan->segment->generation && ret_head->file == scan->segment->file &&
-           ret_head->block == block;
+           ret_head->generation == scan->segment->generation &&
+           ret_head->file == scan->segment->file && ret_head->block == block;
 }
 
-/* Whether a whole batch, the one expected, is in the window from block on; its size goes to *ret_count. */
-static bool batch_whole(struct scan *scan, uint32_t block, uint32_t *ret_count, size_t *ret_payload) {
+/* Whether a whole batch, the one expected, is in the window from block on; its size goes to
+ * *ret_count. */
+static bool batch_whole(struct scan *scan, uint32_t block, uint32_t *ret_count,
+                        size_t *ret_payload) {
     struct wal_head first, head;
     if (!block_ours(scan, block, &first) || first.index != 0 ||
         (scan->batch_seq != 0 && first.batch_seq != scan->batch_seq) ||
@@ -61,8 +63,8 @@ static bool batch_whole(struct scan *scan, uint32_t block, uint32_t *ret_count, 
         return false;
     size_t payload = wal_block_payload(window_block(scan, block), scan->payload);
     for (uint32_t i = 1; i < first.count; i++) {
-        if (!block_ours(scan, block + i, &head) || head.batch_seq != first.batch_seq || head.index != i ||
-            head.count != first.count)
+        if (!block_ours(scan, block + i, &head) || head.batch_seq != first.batch_seq ||
+            head.index != i || head.count != first.count)
             return false;
         payload += wal_block_payload(window_block(scan, block + i), scan->payload + payload);
     }
@@ -72,15 +74,16 @@ static bool batch_whole(struct scan *scan, uint32_t block, uint32_t *ret_count, 
     return true;
 }
 
-/* There is no whole batch at block: is it the end of what was written (0), or is something lost? (PAXOS.md 2.13) */
+/* There is no whole batch at block: is it the end of what was written (0), or is something lost?
+ * (PAXOS.md 2.13) */
 static int tail_judge(struct scan *scan, uint32_t block, struct err *err) {
     if (scan->batch_seq == 0)
         return corrupt(scan, block, "the first batch cannot be read", err);
     int r = window_load(scan, block, err);
     for (uint32_t i = 0; r == 0 && i < scan->window_count; i++) {
         struct wal_head head;
-        enum wal_stamps stamps =
-            wal_block_stamps(window_block(scan, block + i), scan->segment->generation, scan->batch_seq);
+        enum wal_stamps stamps = wal_block_stamps(window_block(scan, block + i),
+                                                  scan->segment->generation, scan->batch_seq);
         bool ours = block_ours(scan, block + i, &head);
         /* T2: a later batch exists, so this one had been durable. */
         if (ours && head.batch_seq != scan->batch_seq)
@@ -175,7 +178,8 @@ static void segment_insert(struct list *segments, struct wal_segment *segment) {
 }
 
 /* Opens all files; those without a valid head, which a crash may leave, go to blanks. */
-static int files_open(const char *dir, struct wal_recovery *recovery, struct list *blanks, struct err *err) {
+static int files_open(const char *dir, struct wal_recovery *recovery, struct list *blanks,
+                      struct err *err) {
     DIR *entries = opendir(dir);
     if (entries == NULL)
         return err_errno(err, errno, "open %s", dir);
@@ -197,7 +201,8 @@ static int files_open(const char *dir, struct wal_recovery *recovery, struct lis
     return r;
 }
 
-/* A file without a head is left over from its making or its reuse: then it holds nothing newer than the oldest segment. */
+/* A file without a head is left over from its making or its reuse: then it holds nothing newer than
+ * the oldest segment. */
 static int blanks_delete(const char *dir, struct scan *scan, struct list *blanks, uint64_t oldest,
                          struct err *err) {
     for (struct list *node; (node = blanks->next) != blanks;) {
@@ -222,7 +227,8 @@ static int generations_check(const struct wal_recovery *recovery, struct err *er
     LIST_FOR_EACH(node, &recovery->segments) {
         const struct wal_segment *segment = LIST_ENTRY(node, struct wal_segment, node);
         if (expected != 0 && segment->generation != expected)
-            return err_set(err, ERR_CORRUPT, "the log is corrupt: segment %llu is missing before %08u.log",
+            return err_set(err, ERR_CORRUPT,
+                           "the log is corrupt: segment %llu is missing before %08u.log",
                            (unsigned long long)expected, segment->file);
         expected = segment->generation + 1;
     }
@@ -234,8 +240,8 @@ static void segments_free(struct list *segments) {
         wal_segment_free(LIST_ENTRY(node, struct wal_segment, node));
 }
 
-int wal_recover(const char *dir, wal_replay *replay, void *context, struct wal_recovery *ret_recovery,
-                struct err *err) {
+int wal_recover(const char *dir, wal_replay *replay, void *context,
+                struct wal_recovery *ret_recovery, struct err *err) {
     struct wal_recovery recovery = {0};
     struct list blanks;
     list_init(&recovery.segments);

@@ -12,17 +12,19 @@
 typedef int wal_replay(void *context, uint64_t lsn, struct span record, struct err *err);
 
 struct wal_recovery {
-    struct list segments;    /* of struct wal_segment, by generation; those without a batch at the end */
-    uint64_t batch_seq;      /* the last one */
-    uint64_t lsn;            /* of the last record; they are counted from 1 anew */
-    uint32_t file;           /* the highest number */
-    uint32_t torn_blocks;    /* discarded at the tail */
+    struct list
+        segments;       /* of struct wal_segment, by generation; those without a batch at the end */
+    uint64_t batch_seq; /* the last one */
+    uint64_t lsn;       /* of the last record; they are counted from 1 anew */
+    uint32_t file;      /* the highest number */
+    uint32_t torn_blocks; /* discarded at the tail */
 };
 
-/* Opens all segments in dir, gives each record in order to replay, and discards a torn tail: its blocks are zeroed, so
- * that its batch_seq can be used again. Errors: ERR_CORRUPT: something that was acknowledged may be lost; nothing was
- * changed. ERR_VERSION, ERR_IO, and what replay returns. On failure ret_recovery has nothing to free. */
-int wal_recover(const char *dir, wal_replay *replay, void *context, struct wal_recovery *ret_recovery,
-                struct err *err);
+/* Opens all segments in dir, gives each record in order to replay, and discards a torn tail: its
+ * blocks are zeroed, so that its batch_seq can be used again. Errors: ERR_CORRUPT: something that
+ * was acknowledged may be lost; nothing was changed. ERR_VERSION, ERR_IO, and what replay returns.
+ * On failure ret_recovery has nothing to free. */
+int wal_recover(const char *dir, wal_replay *replay, void *context,
+                struct wal_recovery *ret_recovery, struct err *err);
 
 #endif

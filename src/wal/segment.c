@@ -81,15 +81,16 @@ static int zeros_write(struct wal_segment *segment, struct err *err) {
     memset(zeros, 0, (size_t)ZERO_BLOCKS * WAL_BLOCK);
     for (uint32_t block = 0; block < segment->block_count; block += ZERO_BLOCKS) {
         uint32_t left = segment->block_count - block;
-        int r = wal_segment_write(segment, block, zeros, left < ZERO_BLOCKS ? left : ZERO_BLOCKS, err);
+        int r =
+            wal_segment_write(segment, block, zeros, left < ZERO_BLOCKS ? left : ZERO_BLOCKS, err);
         if (r != 0)
             return r;
     }
     return 0;
 }
 
-int wal_segment_create(const char *dir, uint32_t file, uint32_t block_count, struct wal_segment **ret_segment,
-                       struct err *err) {
+int wal_segment_create(const char *dir, uint32_t file, uint32_t block_count,
+                       struct wal_segment **ret_segment, struct err *err) {
     ASSERT(block_count > 1);
     struct wal_segment *segment;
     int r = segment_new(dir, file, O_CREAT | O_EXCL, &segment, err);
@@ -112,7 +113,8 @@ int wal_segment_create(const char *dir, uint32_t file, uint32_t block_count, str
 int wal_segment_format(struct wal_segment *segment, uint64_t generation, struct err *err) {
     ASSERT(generation > 0);
     _cleanup_(freep) char *block = wal_blocks_new(1);
-    struct wal_head head = {.generation = generation, .file = segment->file, .kind = WAL_SEGMENT_HEAD};
+    struct wal_head head = {
+        .generation = generation, .file = segment->file, .kind = WAL_SEGMENT_HEAD};
     struct segment_info info = {.version = WAL_FORMAT_VERSION, .block_count = segment->block_count};
     wal_batch_encode(&head, (struct span){(const char *)&info, sizeof info}, block);
     int r = wal_segment_write(segment, 0, block, 1, err);
@@ -124,7 +126,8 @@ int wal_segment_format(struct wal_segment *segment, uint64_t generation, struct 
     return 0;
 }
 
-/* A head that is not there, or was torn by a crash when the file was taken up again, leaves generation 0. */
+/* A head that is not there, or was torn by a crash when the file was taken up again, leaves
+ * generation 0. */
 static int head_read(struct wal_segment *segment, struct err *err) {
     _cleanup_(freep) char *block = wal_blocks_new(1);
     int r = wal_segment_read(segment, 0, block, 1, err);
@@ -139,8 +142,8 @@ static int head_read(struct wal_segment *segment, struct err *err) {
     wal_block_payload(block, payload);
     memcpy(&info, payload, sizeof info);
     if (info.version != WAL_FORMAT_VERSION)
-        return err_set(err, ERR_VERSION, "%08u.log has format %u; this program knows %u", segment->file,
-                       info.version, WAL_FORMAT_VERSION);
+        return err_set(err, ERR_VERSION, "%08u.log has format %u; this program knows %u",
+                       segment->file, info.version, WAL_FORMAT_VERSION);
     if (info.block_count != segment->block_count)
         return err_set(err, ERR_CORRUPT, "%08u.log has %u blocks; its head says %u", segment->file,
                        segment->block_count, info.block_count);
@@ -148,7 +151,8 @@ static int head_read(struct wal_segment *segment, struct err *err) {
     return 0;
 }
 
-int wal_segment_open(const char *dir, uint32_t file, struct wal_segment **ret_segment, struct err *err) {
+int wal_segment_open(const char *dir, uint32_t file, struct wal_segment **ret_segment,
+                     struct err *err) {
     struct wal_segment *segment;
     int r = segment_new(dir, file, 0, &segment, err);
     if (r != 0)
@@ -166,19 +170,21 @@ int wal_segment_open(const char *dir, uint32_t file, struct wal_segment **ret_se
     return 0;
 }
 
-int wal_segment_write(struct wal_segment *segment, uint32_t block, const char *blocks, uint32_t count,
-                      struct err *err) {
+int wal_segment_write(struct wal_segment *segment, uint32_t block, const char *blocks,
+                      uint32_t count, struct err *err) {
     ASSERT((uint64_t)block + count <= segment->block_count);
-    int r = file_write_at(segment->fd, blocks, (size_t)count * WAL_BLOCK, (uint64_t)block * WAL_BLOCK, err);
+    int r = file_write_at(segment->fd, blocks, (size_t)count * WAL_BLOCK,
+                          (uint64_t)block * WAL_BLOCK, err);
     if (r == 0 && !segment->synced_writes)
         r = file_datasync(segment->fd, err);
     return r != 0 && err != NULL ? err_wrap(err, "%08u.log", segment->file) : r;
 }
 
-int wal_segment_read(const struct wal_segment *segment, uint32_t block, char *ret_blocks, uint32_t count,
-                     struct err *err) {
+int wal_segment_read(const struct wal_segment *segment, uint32_t block, char *ret_blocks,
+                     uint32_t count, struct err *err) {
     ASSERT((uint64_t)block + count <= segment->block_count);
-    int r = file_read_at(segment->fd, ret_blocks, (size_t)count * WAL_BLOCK, (uint64_t)block * WAL_BLOCK, err);
+    int r = file_read_at(segment->fd, ret_blocks, (size_t)count * WAL_BLOCK,
+                         (uint64_t)block * WAL_BLOCK, err);
     return r != 0 && err != NULL ? err_wrap(err, "%08u.log", segment->file) : r;
 }
 

@@ -13,7 +13,8 @@
 #include "wal/segment.h"
 
 #define SEGMENT_BYTES_DEFAULT ((uint64_t)64 << 20)
-#define SEGMENT_BYTES_MIN ((uint64_t)8 << 20) /* also of a new log's first: an idle node writes little */
+#define SEGMENT_BYTES_MIN                                                                          \
+    ((uint64_t)8 << 20) /* also of a new log's first: an idle node writes little */
 #define SPARES_MAX 2u
 #define QUEUE_BYTES_MAX ((size_t)2 << 30)
 #define QUEUE_BYTES_KEPT ((size_t)1 << 20)
@@ -102,15 +103,6 @@ static void retired_deal(struct wal *wal, struct wal_segment *segment, bool enou
         panic("the log: %s", err.text);
 }
 
-static void wait_ms(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ms) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t ns = (uint64_t)until.tv_nsec + ms * NS_PER_MS;
-    until.tv_sec += (time_t)(ns / NS_PER_S);
-    until.tv_nsec = (long)(ns % NS_PER_S);
-    pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &until);
-}
-
 static void *prepare(void *argument) {
     struct wal *wal = argument;
     pthread_mutex_lock(&wal->mutex);
@@ -135,7 +127,7 @@ static void *prepare(void *argument) {
         if (wal->no_space) { /* the writer waits when it must; nothing is acknowledged meanwhile */
             pthread_cond_signal(&wal->ready);
             log_warn("no room for the log's next segment: %s", err.text);
-            wait_ms(&wal->wanted, &wal->mutex, RETRY_MS);
+            clock_cond_wait(&wal->wanted, &wal->mutex, clock_deadline_ms(RETRY_MS));
         }
     }
     pthread_mutex_unlock(&wal->mutex);
@@ -144,7 +136,8 @@ static void *prepare(void *argument) {
 
 /* ---- the writer ---- */
 
-/* The segment that takes the batch; waits for a spare. NULL when there is no room and the log is being closed. */
+/* The segment that takes the batch; waits for a spare. NULL when there is no room and the log is
+ * being closed. */
 static struct wal_segment *segment_for(struct wal *wal, uint32_t blocks) {
     pthread_mutex_lock(&wal->mutex);
     struct wal_segment *segment = segment_last(&wal->live);
@@ -200,7 +193,8 @@ static void queue_write(struct wal *wal, const struct buf *queue) {
     while (at < queue->size) {
         size_t start = at;
         uint64_t record_count = 0;
-        while (at < queue->size && at - start + frame_size(queue->data + at) <= WAL_BATCH_BYTES_MAX) {
+        while (at < queue->size &&
+               at - start + frame_size(queue->data + at) <= WAL_BATCH_BYTES_MAX) {
             size_t size = frame_size(queue->data + at);
             wal_record_seal(queue->data + at, size - WAL_RECORD_HEAD);
             at += size;
@@ -304,7 +298,8 @@ static struct wal_segment *place_find(struct wal *wal, uint64_t lsn, struct wal_
     struct wal_segment *found = NULL;
     pthread_mutex_lock(&wal->mutex);
     *ret_end_lsn = wal->durable_lsn + 1;
-    for (struct list *node = wal->live.prev; lsn <= wal->durable_lsn && node != &wal->live; node = node->prev) {
+    for (struct list *node = wal->live.prev; lsn <= wal->durable_lsn && node != &wal->live;
+         node = node->prev) {
         struct wal_segment *segment = LIST_ENTRY(node, struct wal_segment, node);
         const struct wal_place *place = wal_segment_find(segment, lsn);
         if (place != NULL) {
@@ -334,8 +329,8 @@ static int batch_read(struct wal_reader *reader, const struct wal_segment *segme
     for (uint32_t i = 0; r == 0 && i < place->count; i++) {
         struct wal_head head;
         const char *block = reader->blocks + (size_t)i * WAL_BLOCK;
-        if (!wal_block_valid(block, &head) || head.generation != segment->generation || head.index != i ||
-            head.block != place->block + i)
+        if (!wal_block_valid(block, &head) || head.generation != segment->generation ||
+            head.index != i || head.block != place->block + i)
             return err_set(err, ERR_CORRUPT, "%08u.log block %u cannot be read back", segment->file,
                            place->block + i);
         size += wal_block_payload(block, reader->payload + size);
@@ -355,14 +350,17 @@ int wal_read(struct wal *wal, struct wal_reader *reader, uint64_t lsn, struct sp
         int r = segment != NULL ? batch_read(reader, segment, &place, err) : ERR_NOT_FOUND;
         pthread_mutex_unlock(&wal->files);
         if (r != 0)
-            return r != ERR_NOT_FOUND ? r : err_set(err, r, "record %llu of the log", (unsigned long long)lsn);
+            return r != ERR_NOT_FOUND
+                       ? r
+                       : err_set(err, r, "record %llu of the log", (unsigned long long)lsn);
         reader->next_lsn = place.lsn;
         reader->end_lsn = end_lsn;
     }
     for (;;) {
         int r = wal_record_next(&reader->rest, ret_record, err);
         if (r != 0)
-            return r == ERR_NOT_FOUND ? err_set(err, ERR_CORRUPT, "a batch has too few records") : r;
+            return r == ERR_NOT_FOUND ? err_set(err, ERR_CORRUPT, "a batch has too few records")
+                                      : r;
         if (reader->next_lsn++ == lsn)
             return 0;
     }
@@ -384,7 +382,8 @@ static int segments_adopt(struct wal *wal, struct wal_recovery *recovery, struct
     if (!list_is_empty(&wal->live))
         return 0;
     struct wal_segment *segment;
-    int r = wal_segment_create(wal->dir, ++wal->file, (uint32_t)(SEGMENT_BYTES_MIN / WAL_BLOCK), &segment, err);
+    int r = wal_segment_create(wal->dir, ++wal->file, (uint32_t)(SEGMENT_BYTES_MIN / WAL_BLOCK),
+                               &segment, err);
     if (r != 0)
         return r;
     list_add_tail(&wal->live, &segment->node);
@@ -405,7 +404,7 @@ static struct wal *wal_new(const struct wal_options *options) {
     pthread_mutex_init(&wal->mutex, NULL);
     pthread_mutex_init(&wal->files, NULL);
     pthread_cond_init(&wal->queued, NULL);
-    pthread_cond_init(&wal->wanted, NULL);
+    clock_cond_init(&wal->wanted);
     pthread_cond_init(&wal->ready, NULL);
     list_init(&wal->live);
     list_init(&wal->spares);

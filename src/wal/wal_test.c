@@ -1,4 +1,5 @@
-/* The log: what was durable comes back, a torn tail is discarded at every sector, corruption is refused. */
+/* The log: what was durable comes back, a torn tail is discarded at every sector, corruption is
+ * refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -69,7 +70,8 @@ static void close_log(struct fixture *f) {
 
 static int setup(void **state) {
     *state = &fixture;
-    fixture = (struct fixture){.mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
+    fixture =
+        (struct fixture){.mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
     return temp_dir_make(fixture.dir);
 }
 
@@ -194,7 +196,8 @@ static int file_open(struct fixture *f) {
     return fd;
 }
 
-/* Two batches: records 0 (one block) and 1 to 3 (several); returns the sectors of the second, saved in ret_saved. */
+/* Two batches: records 0 (one block) and 1 to 3 (several); returns the sectors of the second, saved
+ * in ret_saved. */
 #define TORN_SECTORS_MAX 1024
 static unsigned two_batches(struct fixture *f, char *ret_saved) {
     open_log(f);
@@ -205,7 +208,8 @@ static unsigned two_batches(struct fixture *f, char *ret_saved) {
     close_log(f);
     int fd = file_open(f);
     unsigned sectors = 3 * WAL_SECTORS;
-    assert_int_equal(pread(fd, ret_saved, sectors * WAL_SECTOR, 2 * WAL_BLOCK), sectors * WAL_SECTOR);
+    assert_int_equal(pread(fd, ret_saved, sectors * WAL_SECTOR, 2 * WAL_BLOCK),
+                     sectors * WAL_SECTOR);
     close(fd);
     return sectors;
 }
@@ -270,9 +274,9 @@ static void test_corruption_is_refused(void **state) {
     static char saved[TORN_SECTORS_MAX * WAL_SECTOR];
     two_batches(f, saved);
     static const off_t places[] = {
-        100,                       /* the segment's head */
-        1 * WAL_BLOCK + 100,       /* a batch with a later one: T2 */
-        2 * WAL_BLOCK + 8,         /* the last batch, all sectors written: T3 */
+        100,                 /* the segment's head */
+        1 * WAL_BLOCK + 100, /* a batch with a later one: T2 */
+        2 * WAL_BLOCK + 8,   /* the last batch, all sectors written: T3 */
         4 * WAL_BLOCK + 600,
     };
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {

@@ -1,0 +1,167 @@
+/* Chosen slots are applied in batches. */
+#include "meta/apply.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "meta/batch.h"
+#include "meta/call.h"
+#include "meta/engine.h"
+#include "meta/state.h"
+
+#define PASS_SLOTS 256u              /* applied in one batch of the store, */
+#define PASS_BYTES ((size_t)4 << 20) /* but for one larger slot */
+
+struct apply_item {
+    struct list node;
+    struct group *group;
+    uint64_t slot;
+    struct paxos_value *value;
+    struct proposal *proposal; /* NULL: nobody here waits */
+};
+
+void applier_init(struct meta *meta) {
+    struct applier *applier = &meta->applier;
+    applier->batch = kv_batch_new(meta->kv);
+    applier->commands = calloc(BATCH_COMMANDS_MAX, sizeof *applier->commands);
+    applier->replies = calloc(BATCH_COMMANDS_MAX, sizeof *applier->replies);
+    if (applier->commands == NULL || applier->replies == NULL)
+        panic("out of memory for the applier");
+    pthread_mutex_init(&applier->mutex, NULL);
+    pthread_cond_init(&applier->queued, NULL);
+    list_init(&applier->queue);
+}
+
+void applier_fini(struct meta *meta) {
+    struct applier *applier = &meta->applier;
+    ASSERT(list_is_empty(&applier->queue));
+    applier->batch = kv_batch_free(applier->batch);
+    for (uint32_t i = 0; applier->replies != NULL && i < BATCH_COMMANDS_MAX; i++)
+        buf_fini(&applier->replies[i]);
+    free(applier->commands);
+    free(applier->replies);
+}
+
+void applier_queue(struct group *group, const struct paxos_chosen *chosen) {
+    struct applier *applier = &group->meta->applier;
+    struct apply_item *item = malloc(sizeof *item);
+    if (item == NULL)
+        panic("out of memory for a chosen slot");
+    *item = (struct apply_item){.group = group,
+                                .slot = chosen->slot,
+                                .value = chosen->value,
+                                .proposal = (struct proposal *)(uintptr_t)chosen->cookie};
+    pthread_mutex_lock(&applier->mutex);
+    bool was_empty = list_is_empty(&applier->queue);
+    list_add_tail(&applier->queue, &item->node);
+    pthread_mutex_unlock(&applier->mutex);
+    if (was_empty)
+        pthread_cond_signal(&applier->queued);
+}
+
+/* Hands the replies to the calls; those of commands proposed elsewhere are kept for the next
+ * slot's. */
+static void replies_move(struct applier *applier, struct proposal *proposal, uint32_t count) {
+    ASSERT(proposal == NULL || proposal->count == count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct buf *reply = &applier->replies[i];
+        if (proposal != NULL) {
+            proposal->calls[i]->reply = *reply;
+            *reply = BUF_INIT;
+        } else {
+            buf_clear(reply);
+        }
+    }
+}
+
+static void item_apply(struct meta *meta, struct apply_item *item) {
+    struct applier *applier = &meta->applier;
+    struct group *group = item->group;
+    struct err err = {0};
+    uint32_t count = 0;
+    struct span value = {item->value->data, item->value->size};
+    if (value.size > 0 && batch_decode(value, applier->commands, &count, &err) != 0)
+        log_error("group %u slot %llu changes nothing: %s", group->number,
+                  (unsigned long long)item->slot, err.text); /* here as on every replica */
+    struct catalog_kv view = state_batch_view(applier->batch);
+    if (count > 0 && catalog_apply(group->catalog, &view, item->slot, applier->commands, count,
+                                   applier->replies, &err) != 0)
+        panic("group %u slot %llu cannot be applied: %s", group->number,
+              (unsigned long long)item->slot, err.text);
+    state_put_applied(applier->batch, group->number, item->slot);
+    replies_move(applier, item->proposal, count);
+}
+
+/* After the store was written: readers may see it, callers are told. */
+static void item_publish(struct apply_item *item) {
+    atomic_store(&item->group->applied, item->slot);
+    struct proposal *proposal = item->proposal;
+    for (uint32_t i = 0; proposal != NULL && i < proposal->count; i++)
+        call_finish(proposal->calls[i], 0);
+    free(proposal);
+    paxos_value_unref(item->value);
+    free(item);
+}
+
+static void items_apply(struct meta *meta, struct list *items) {
+    struct err err = {0};
+    LIST_FOR_EACH(node, items)
+    item_apply(meta, LIST_ENTRY(node, struct apply_item, node));
+    if (kv_write(meta->kv, meta->applier.batch, &err) != 0)
+        panic("%s", err.text);
+    for (struct list *node; (node = list_pop_head(items)) != NULL;)
+        item_publish(LIST_ENTRY(node, struct apply_item, node));
+}
+
+/* Takes a pass; false when there is nothing. */
+static bool items_take(struct applier *applier, struct list *ret_items) {
+    struct list *node;
+    size_t bytes = 0;
+    list_init(ret_items);
+    for (uint32_t i = 0; i < PASS_SLOTS && bytes < PASS_BYTES; i++) {
+        if ((node = list_pop_head(&applier->queue)) == NULL)
+            break;
+        list_add_tail(ret_items, node);
+        bytes += LIST_ENTRY(node, struct apply_item, node)->value->size;
+    }
+    return !list_is_empty(ret_items);
+}
+
+void applier_drain(struct meta *meta) {
+    for (struct list items; items_take(&meta->applier, &items);)
+        items_apply(meta, &items);
+}
+
+static void *apply(void *argument) {
+    struct meta *meta = argument;
+    struct applier *applier = &meta->applier;
+    struct list items;
+    pthread_mutex_lock(&applier->mutex);
+    for (;;) {
+        while (!items_take(applier, &items) && !applier->stopping)
+            pthread_cond_wait(&applier->queued, &applier->mutex);
+        if (list_is_empty(&items))
+            break;
+        pthread_mutex_unlock(&applier->mutex);
+        items_apply(meta, &items);
+        mailbox_post_applied(&meta->mailbox);
+        pthread_mutex_lock(&applier->mutex);
+    }
+    pthread_mutex_unlock(&applier->mutex);
+    return NULL;
+}
+
+void applier_start(struct meta *meta) {
+    if (pthread_create(&meta->applier.thread, NULL, apply, meta) != 0)
+        panic("cannot start the applier's thread");
+}
+
+void applier_stop(struct meta *meta) {
+    struct applier *applier = &meta->applier;
+    pthread_mutex_lock(&applier->mutex);
+    applier->stopping = true;
+    pthread_cond_signal(&applier->queued);
+    pthread_mutex_unlock(&applier->mutex);
+    pthread_join(applier->thread, NULL);
+}

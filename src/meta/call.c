@@ -1,0 +1,51 @@
+/* Calls: made by any thread, answered by the consensus thread or the applier. */
+#include "meta/call.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/err.h"
+#include "os/clock.h"
+
+struct call *call_new(enum call_kind kind, uint32_t group, struct span command) {
+    struct call *call = malloc(sizeof *call + command.size);
+    if (call == NULL)
+        panic("out of memory for a call");
+    *call = (struct call){.kind = kind, .group = group, .command_size = command.size};
+    list_init(&call->node);
+    atomic_init(&call->refs, 2);
+    pthread_mutex_init(&call->mutex, NULL);
+    clock_cond_init(&call->finished);
+    if (command.size > 0)
+        memcpy(call->command, command.data, command.size);
+    return call;
+}
+
+struct call *call_unref(struct call *call) {
+    if (call == NULL || atomic_fetch_sub(&call->refs, 1) > 1)
+        return NULL;
+    buf_fini(&call->reply);
+    pthread_mutex_destroy(&call->mutex);
+    pthread_cond_destroy(&call->finished);
+    free(call);
+    return NULL;
+}
+
+void call_finish(struct call *call, int code) {
+    pthread_mutex_lock(&call->mutex);
+    call->code = code;
+    call->done = true;
+    pthread_cond_signal(&call->finished);
+    pthread_mutex_unlock(&call->mutex);
+    call_unref(call);
+}
+
+int call_wait(struct call *call, uint64_t deadline_ns) {
+    pthread_mutex_lock(&call->mutex);
+    while (!call->done && clock_cond_wait(&call->finished, &call->mutex, deadline_ns))
+        ;
+    int code = call->done ? call->code : ERR_TIMEOUT;
+    pthread_mutex_unlock(&call->mutex);
+    return code;
+}

@@ -1,0 +1,194 @@
+/* The keeper flushes the state store now and then, tells the other voters what it holds, and trims
+ * the log below what all of them hold: a voter that was away finds what it missed. Beyond
+ * LOG_BYTES_MAX it is not waited for. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "meta/call.h"
+#include "meta/client.h"
+#include "meta/engine.h"
+#include "os/clock.h"
+
+#define LOOK_MS 500
+#define FLUSH_MS 5000                    /* at least so often while there are writes, */
+#define FLUSH_BYTES ((uint64_t)64 << 20) /* or after so much log */
+#define LOG_BYTES_MAX ((uint64_t)4 << 30)
+#define POINTS_MAX 128u
+#define TRIM_WAIT_MS 10000
+
+/* Records up to lsn are of no slot above last_slot[group]. */
+struct point {
+    uint64_t lsn;
+    uint64_t last_slot[GROUPS_MAX];
+};
+
+struct keeper {
+    struct meta *meta;
+    pthread_t thread;
+    uint64_t flushed_ns;
+    uint64_t flushed_lsn;            /* appended when it was last flushed */
+    uint64_t flushed_bytes;          /* live then */
+    bool warned;                     /* that a laggard is given up */
+    struct point points[POINTS_MAX]; /* by lsn */
+    uint32_t point_count;
+    pthread_mutex_t mutex; /* of stopping */
+    pthread_cond_t stopped;
+    bool stopping;
+};
+
+/* When there are too many points, every second one goes. */
+void keeper_note_point(struct meta *meta) {
+    struct keeper *keeper = meta->keeper;
+    if (keeper->point_count == POINTS_MAX) {
+        for (uint32_t i = 0; i < POINTS_MAX / 2; i++)
+            keeper->points[i] = keeper->points[2 * i + 1];
+        keeper->point_count = POINTS_MAX / 2;
+    }
+    struct point *point = &keeper->points[keeper->point_count++];
+    point->lsn = meta->last_lsn;
+    for (uint32_t g = 0; g < meta->group_count; g++)
+        point->last_slot[g] = meta->groups[g].last_slot;
+}
+
+static int ask_replica(struct meta *meta, enum call_kind kind, struct span command) {
+    struct call *call = call_new(kind, META_ROOT, command);
+    mailbox_post_call(&meta->mailbox, call);
+    int r = call_wait(call, clock_deadline_ms(TRIM_WAIT_MS));
+    call_unref(call);
+    return r;
+}
+
+/* The store is flushed; what it then holds is published and told to the peers. */
+static void flush(struct keeper *keeper) {
+    struct meta *meta = keeper->meta;
+    struct err err = {0};
+    uint64_t applied[GROUPS_MAX];
+    uint32_t self = meta_voter(meta, meta->identity.node_id);
+    for (uint32_t g = 0; g < meta->group_count; g++)
+        applied[g] = atomic_load(&meta->groups[g].applied);
+    if (kv_flush(meta->kv, &err) != 0)
+        panic("%s", err.text);
+    for (uint32_t g = 0; g < meta->group_count; g++)
+        atomic_store(&meta->flushed[self][g], applied[g]);
+}
+
+/* What every voter's store holds of the group; what this node's holds when the log has grown too
+ * long. */
+static uint64_t floor_of(const struct meta *meta, uint32_t group, bool alone) {
+    uint64_t floor = atomic_load(&meta->flushed[meta_voter(meta, meta->identity.node_id)][group]);
+    for (uint32_t v = 0; v < meta->voter_count && !alone; v++) {
+        uint64_t slot = atomic_load(&meta->flushed[v][group]);
+        floor = slot < floor ? slot : floor;
+    }
+    return floor;
+}
+
+static const struct point *point_below(struct keeper *keeper, bool alone) {
+    const struct meta *meta = keeper->meta;
+    uint64_t floor[GROUPS_MAX];
+    for (uint32_t g = 0; g < meta->group_count; g++)
+        floor[g] = floor_of(meta, g, alone);
+    for (uint32_t i = keeper->point_count; i-- > 0;) {
+        uint32_t g = 0;
+        while (g < meta->group_count && keeper->points[i].last_slot[g] <= floor[g])
+            g++;
+        if (g == meta->group_count)
+            return &keeper->points[i];
+    }
+    return NULL;
+}
+
+static void points_drop(struct keeper *keeper, uint64_t lsn) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < keeper->point_count; i++)
+        if (keeper->points[i].lsn > lsn)
+            keeper->points[kept++] = keeper->points[i];
+    keeper->point_count = kept;
+}
+
+static void trim(struct keeper *keeper) {
+    struct meta *meta = keeper->meta;
+    struct wal_status status;
+    wal_get_status(meta->wal, &status);
+    bool alone = status.live_bytes > LOG_BYTES_MAX;
+    const struct point *point = point_below(keeper, alone);
+    if (point == NULL || status.trimmable_lsn == 0 || status.trimmable_lsn > point->lsn)
+        return;
+    if (alone && !keeper->warned)
+        log_warn("the log has grown over %llu MiB: a voter that was away for long can no longer "
+                 "catch up from it",
+                 (unsigned long long)(LOG_BYTES_MAX >> 20));
+    keeper->warned = alone;
+    uint64_t lsn = point->lsn;
+    struct span slots = {(const char *)point->last_slot,
+                         meta->group_count * sizeof *point->last_slot};
+    if (ask_replica(meta, CALL_TRIM, slots) != 0)
+        return; /* later */
+    wal_trim(meta->wal, lsn);
+    points_drop(keeper, lsn);
+}
+
+static void look(struct keeper *keeper) {
+    struct meta *meta = keeper->meta;
+    struct wal_status status;
+    wal_get_status(meta->wal, &status);
+    uint64_t now_ns = clock_now_ns();
+    bool due = status.live_bytes - keeper->flushed_bytes >= FLUSH_BYTES ||
+               now_ns - keeper->flushed_ns >= FLUSH_MS * NS_PER_MS;
+    if (!due)
+        return;
+    if (status.appended_lsn != keeper->flushed_lsn &&
+        ask_replica(meta, CALL_POINT, (struct span){0}) == 0) {
+        flush(keeper);
+        keeper->flushed_lsn = status.appended_lsn;
+    }
+    for (uint32_t v = 0; v < meta->voter_count; v++)
+        if (meta->peers[v] != NULL)
+            peer_send_flushed(meta->peers[v]);
+    trim(keeper);
+    wal_get_status(meta->wal, &status);
+    keeper->flushed_bytes = status.live_bytes;
+    keeper->flushed_ns = now_ns;
+}
+
+static void *keep(void *argument) {
+    struct keeper *keeper = argument;
+    pthread_mutex_lock(&keeper->mutex);
+    while (!keeper->stopping) {
+        if (clock_cond_wait(&keeper->stopped, &keeper->mutex, clock_deadline_ms(LOOK_MS)))
+            continue;
+        pthread_mutex_unlock(&keeper->mutex);
+        look(keeper);
+        pthread_mutex_lock(&keeper->mutex);
+    }
+    pthread_mutex_unlock(&keeper->mutex);
+    return NULL;
+}
+
+void keeper_start(struct meta *meta) {
+    struct keeper *keeper = calloc(1, sizeof *keeper);
+    if (keeper == NULL)
+        panic("out of memory for the keeper");
+    keeper->meta = meta;
+    keeper->flushed_ns = clock_now_ns();
+    pthread_mutex_init(&keeper->mutex, NULL);
+    clock_cond_init(&keeper->stopped);
+    meta->keeper = keeper;
+    if (pthread_create(&keeper->thread, NULL, keep, keeper) != 0)
+        panic("cannot start the keeper's thread");
+}
+
+void keeper_stop(struct meta *meta) {
+    struct keeper *keeper = meta->keeper;
+    if (keeper == NULL)
+        return;
+    pthread_mutex_lock(&keeper->mutex);
+    keeper->stopping = true;
+    pthread_cond_signal(&keeper->stopped);
+    pthread_mutex_unlock(&keeper->mutex);
+    pthread_join(keeper->thread, NULL);
+    free(keeper);
+    meta->keeper = NULL;
+}

@@ -1,0 +1,62 @@
+/* The catalogue through this node's replica, in the caller's thread as far as may be. */
+#include "base/cleanup.h"
+#include "meta/batch.h"
+#include "meta/call.h"
+#include "meta/client.h"
+#include "meta/engine.h"
+#include "meta/state.h"
+
+#define COMMAND_BYTES_MAX (PAXOS_VALUE_MAX - BATCH_HEAD - BATCH_COMMAND_HEAD)
+
+static int ask(struct meta *meta, enum call_kind kind, uint32_t group, struct span command,
+               uint64_t deadline_ns, struct buf *ret_reply, struct err *err) {
+    struct call *call = call_new(kind, group, command);
+    mailbox_post_call(&meta->mailbox, call);
+    int r = call_wait(call, deadline_ns);
+    if (r == 0 && ret_reply != NULL) {
+        buf_append(ret_reply, call->reply.data, call->reply.size);
+        r = ret_reply->failed ? ERR_NOMEM : 0;
+    }
+    call_unref(call);
+    return r != 0 ? err_set(err, r, "group %u: %s", group, err_text(r)) : 0;
+}
+
+static int check_group(const struct meta *meta, uint32_t group, struct err *err) {
+    return group < meta->group_count ? 0 : err_set(err, ERR_INVALID, "there is no group %u", group);
+}
+
+int meta_local_submit(struct meta *meta, uint32_t group, struct span command, uint64_t deadline_ns,
+                      struct buf *ret_reply, struct err *err) {
+    int r = check_group(meta, group, err);
+    if (r != 0)
+        return r;
+    if (command.size > COMMAND_BYTES_MAX)
+        return err_set(err, ERR_LIMIT, "a command of %zu bytes", command.size);
+    return ask(meta, CALL_SUBMIT, group, command, deadline_ns, ret_reply, err);
+}
+
+int meta_local_stale_query(struct meta *meta, uint32_t group, struct span query,
+                           struct buf *ret_reply, struct err *err) {
+    struct state_reader reader = {.kv = meta->kv, .snapshot = kv_snapshot_new(meta->kv)};
+    struct catalog_kv view = state_reader_view(&reader);
+    int r = catalog_query(group, &view, query, ret_reply, err);
+    kv_snapshot_free(meta->kv, reader.snapshot);
+    return r;
+}
+
+/* A single voter that leads needs to ask nobody (core/paxos.h, "A reader on another thread"). */
+int meta_local_query(struct meta *meta, uint32_t group, struct span query, uint64_t deadline_ns,
+                     struct buf *ret_reply, struct err *err) {
+    int r = check_group(meta, group, err);
+    if (r == 0 && !atomic_load(&meta->groups[group].read_free))
+        r = ask(meta, CALL_READ, group, (struct span){0}, deadline_ns, NULL, err);
+    return r != 0 ? r : meta_local_stale_query(meta, group, query, ret_reply, err);
+}
+
+uint32_t meta_local_leader(const struct meta *meta, uint32_t group) {
+    return group < meta->group_count ? atomic_load(&meta->groups[group].leader) : 0;
+}
+
+bool meta_local_leads(const struct meta *meta, uint32_t group) {
+    return group < meta->group_count && atomic_load(&meta->groups[group].leads);
+}

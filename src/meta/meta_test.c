@@ -1,0 +1,304 @@
+/* The meta role whole: one node over a folder, and three in one process over loopback. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "meta/client.h"
+#include "meta/meta.h"
+#include "os/clock.h"
+#include "os/net.h"
+#include "os/random.h"
+#include "test/lib/temp_dir.h"
+
+#define NODES_MAX 3
+#define WAIT_MS 15000
+
+struct test_node {
+    char dir[TEMP_DIR_SIZE + 16];
+    char address[NET_ADDRESS_SIZE];
+    struct rpc_identity identity;
+    uint32_t boot;
+    struct rpc_client *rpc;
+    struct rpc_server *server;
+    struct meta *meta;
+    struct meta_client *client;
+};
+
+struct cluster {
+    char dir[TEMP_DIR_SIZE];
+    uint32_t count;
+    struct test_node nodes[NODES_MAX];
+    struct place_map *genesis;
+};
+
+static struct cluster cluster;
+
+static int resolve(void *context, uint32_t node_id, char *ret_address, size_t size) {
+    struct cluster *c = context;
+    if (node_id == 0 || node_id > c->count)
+        return ERR_NOT_FOUND;
+    snprintf(ret_address, size, "%s", c->nodes[node_id - 1].address);
+    return 0;
+}
+
+static void node_begin(struct cluster *c, uint32_t i) {
+    struct test_node *node = &c->nodes[i];
+    struct err err = {0};
+    int fd;
+    if (net_listen(node->address[0] != '\0' ? node->address : "127.0.0.1:0", &fd, node->address,
+                   &err) != 0)
+        fail_msg("%s", err.text);
+    node->rpc = rpc_client_new(&node->identity, resolve, c);
+    node->server = rpc_server_new(&node->identity);
+    struct meta_options options = {.dir = node->dir,
+                                   .identity = node->identity,
+                                   .boot = ++node->boot,
+                                   .genesis = c->genesis,
+                                   .client = node->rpc,
+                                   .server = node->server};
+    if (meta_start(&options, &node->meta, &err) != 0)
+        fail_msg("%s", err.text);
+    node->client = meta_client_new(node->meta, node->rpc, c->genesis);
+    if (rpc_server_start(node->server, fd, &err) != 0)
+        fail_msg("%s", err.text);
+}
+
+static void node_end(struct cluster *c, uint32_t i) {
+    struct test_node *node = &c->nodes[i];
+    if (node->meta == NULL)
+        return;
+    rpc_server_stop(node->server);
+    node->meta = meta_stop(node->meta);
+    node->client = meta_client_free(node->client);
+    node->server = rpc_server_free(node->server);
+    node->rpc = rpc_client_free(node->rpc);
+}
+
+static void cluster_begin(struct cluster *c, uint32_t count) {
+    *c = (struct cluster){.count = count};
+    assert_int_equal(temp_dir_make(c->dir), 0);
+    c->genesis = place_map_new(count, 4, count);
+    c->genesis->epoch = 1;
+    c->genesis->cluster_id = random_id128();
+    c->genesis->shards = 2;
+    c->genesis->voter_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        c->genesis->voters[i] = i + 1;
+        c->genesis->nodes[i] = (struct place_node){.id = i + 1,
+                                                   .incarnation = random_id128(),
+                                                   .roles = ROLE_ALL,
+                                                   .weight = 1,
+                                                   .name = "n"};
+        c->nodes[i].identity =
+            (struct rpc_identity){.cluster_id = c->genesis->cluster_id,
+                                  .incarnation = c->genesis->nodes[i].incarnation,
+                                  .node_id = i + 1};
+        snprintf(c->nodes[i].dir, sizeof c->nodes[i].dir, "%s/%u", c->dir, i + 1);
+    }
+    assert_int_equal(place_assign(c->genesis, NULL, NULL), 0);
+    for (uint32_t i = 0; i < count; i++)
+        node_begin(c, i);
+}
+
+static int teardown(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    for (uint32_t i = 0; i < c->count; i++)
+        node_end(c, i);
+    c->genesis = place_map_unref(c->genesis);
+    return temp_dir_remove(c->dir);
+}
+
+/* ---- words of the catalogue ---- */
+
+static int create_bucket(struct test_node *node, const char *name, struct err *err) {
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    Pb__CreateBucket create = PB__CREATE_BUCKET__INIT;
+    Pb__Command command = PB__COMMAND__INIT;
+    create.name = (char *)(uintptr_t)name;
+    create.created_ms = 1;
+    command.op_case = PB__COMMAND__OP_CREATE_BUCKET;
+    command.create_bucket = &create;
+    Pb__Reply *reply;
+    int r = meta_submit(node->client, META_ROOT, &command, clock_deadline_ms(WAIT_MS), &arena,
+                        &reply, err);
+    arena_fini(&arena);
+    return r;
+}
+
+static int get_bucket(struct test_node *node, const char *name, struct err *err) {
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    Pb__GetBucket get = PB__GET_BUCKET__INIT;
+    Pb__Query query = PB__QUERY__INIT;
+    get.name = (char *)(uintptr_t)name;
+    query.op_case = PB__QUERY__OP_GET_BUCKET;
+    query.get_bucket = &get;
+    Pb__Reply *reply;
+    int r = meta_query(node->client, META_ROOT, &query, clock_deadline_ms(WAIT_MS), &arena, &reply,
+                       err);
+    if (r == 0)
+        assert_string_equal(reply->bucket->name, name);
+    arena_fini(&arena);
+    return r;
+}
+
+static void must_create(struct test_node *node, const char *name) {
+    struct err err = {0};
+    if (create_bucket(node, name, &err) != 0)
+        fail_msg("create %s: %s", name, err.text);
+}
+
+static void must_get(struct test_node *node, const char *name) {
+    struct err err = {0};
+    if (get_bucket(node, name, &err) != 0)
+        fail_msg("get %s: %s", name, err.text);
+}
+
+static uint32_t wait_leader(struct cluster *c) {
+    for (uint64_t deadline_ns = clock_deadline_ms(WAIT_MS); clock_now_ns() < deadline_ns;
+         usleep(1000))
+        for (uint32_t i = 0; i < c->count; i++)
+            if (c->nodes[i].meta != NULL && meta_leads(c->nodes[i].client, META_ROOT))
+                return i;
+    fail_msg("no leader");
+    return 0;
+}
+
+static void test_one_node_keeps_what_it_acknowledged(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 1);
+    struct test_node *node = &c->nodes[0];
+    must_create(node, "first-bucket");
+    must_get(node, "first-bucket");
+    struct err err = {0};
+    assert_int_equal(create_bucket(node, "first-bucket", &err), ERR_BUCKET_EXISTS);
+    assert_int_equal(get_bucket(node, "other-bucket", &err), ERR_NO_SUCH_BUCKET);
+    for (int round = 0; round < 3; round++) {
+        char name[32];
+        node_end(c, 0);
+        node_begin(c, 0);
+        snprintf(name, sizeof name, "bucket-%d", round);
+        must_get(node, "first-bucket");
+        must_create(node, name);
+    }
+    must_get(node, "bucket-1");
+    struct meta_group_status groups[8];
+    assert_int_equal(meta_status(node->meta, groups, 8), 3);
+    assert_true(groups[0].leads);
+    assert_int_equal(groups[0].chosen_upto, groups[0].applied_upto);
+}
+
+static void test_cluster_map_is_founded(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 1);
+    struct place_map *map = meta_map_refresh(c->nodes[0].client, 0, clock_deadline_ms(WAIT_MS));
+    assert_true(id128_equal(map->cluster_id, c->genesis->cluster_id));
+    place_map_unref(map);
+    Pb__GetClusterMap get = PB__GET_CLUSTER_MAP__INIT;
+    Pb__Query query = PB__QUERY__INIT;
+    query.op_case = PB__QUERY__OP_GET_CLUSTER_MAP;
+    query.get_cluster_map = &get;
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    Pb__Reply *reply;
+    int r = ERR_NOT_FOUND;
+    for (uint64_t deadline_ns = clock_deadline_ms(WAIT_MS);
+         r == ERR_NOT_FOUND && clock_now_ns() < deadline_ns; usleep(1000))
+        r = meta_query(c->nodes[0].client, META_ROOT, &query, deadline_ns, &arena, &reply, NULL);
+    assert_int_equal(r, 0);
+    assert_true(id128_equal(pb_id128(reply->map->cluster_id), c->genesis->cluster_id));
+    arena_fini(&arena);
+}
+
+/* ---- three nodes ---- */
+
+static void wait_node_down(struct cluster *c, uint32_t at, uint32_t node_id, bool down) {
+    for (uint64_t deadline_ns = clock_deadline_ms(WAIT_MS); clock_now_ns() < deadline_ns;
+         usleep(2000)) {
+        struct place_map *map = meta_map(c->nodes[at].client);
+        bool is_down = place_node(map, node_id)->down;
+        place_map_unref(map);
+        if (is_down == down)
+            return;
+    }
+    fail_msg("node %u never was %s in the map", node_id, down ? "down" : "up");
+}
+
+static void wait_applied(struct test_node *node, uint64_t slot) {
+    struct meta_group_status status = {0};
+    for (uint64_t deadline_ns = clock_deadline_ms(WAIT_MS); clock_now_ns() < deadline_ns;
+         usleep(2000)) {
+        meta_status(node->meta, &status, 1);
+        if (status.applied_upto >= slot)
+            return;
+    }
+    fail_msg("it stays at slot %llu of %llu", (unsigned long long)status.applied_upto,
+             (unsigned long long)slot);
+}
+
+static void test_three_nodes_survive_their_leader(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 3);
+    for (uint32_t i = 0; i < 3; i++) { /* through any of them */
+        char name[32];
+        snprintf(name, sizeof name, "before-%u", i);
+        must_create(&c->nodes[i], name);
+        must_get(&c->nodes[(i + 1) % 3], name);
+    }
+    uint32_t leader = wait_leader(c), other = (leader + 1) % 3;
+    node_end(c, leader);
+    for (uint32_t i = 0; i < 50; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "without-%u", i);
+        must_create(&c->nodes[other], name);
+    }
+    wait_node_down(c, other, leader + 1, true);
+    node_begin(c, leader);
+    must_get(&c->nodes[leader], "without-49");
+    struct meta_group_status status;
+    meta_status(c->nodes[other].meta, &status, 1);
+    wait_applied(&c->nodes[leader], status.applied_upto);
+    wait_node_down(c, leader, leader + 1, false);
+
+    struct meta_group_status rows[8];
+    unsigned count = 0;
+    assert_int_equal(meta_remote_status(c->nodes[other].rpc, leader + 1, clock_deadline_ms(WAIT_MS),
+                                        rows, 8, &count, NULL),
+                     0);
+    assert_int_equal(count, 3);
+}
+
+static void test_client_without_a_replica(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 3);
+    struct rpc_identity identity = {.cluster_id = c->genesis->cluster_id, .node_id = 9};
+    struct test_node far = {.rpc = rpc_client_new(&identity, resolve, c)};
+    far.client = meta_client_new(NULL, far.rpc, c->genesis);
+    must_create(&far, "from-afar");
+    must_get(&far, "from-afar");
+    node_end(c, wait_leader(c));
+    must_create(&far, "from-afar-again");
+    must_get(&far, "from-afar");
+    meta_client_free(far.client);
+    rpc_client_free(far.rpc);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_one_node_keeps_what_it_acknowledged, teardown),
+        cmocka_unit_test_teardown(test_cluster_map_is_founded, teardown),
+        cmocka_unit_test_teardown(test_three_nodes_survive_their_leader, teardown),
+        cmocka_unit_test_teardown(test_client_without_a_replica, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

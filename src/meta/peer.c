@@ -1,0 +1,188 @@
+/* Sending to a peer. */
+#include "meta/peer.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "meta/engine.h"
+#include "os/clock.h"
+
+#define QUEUE_MAX 1024u
+#define QUEUE_BYTES_MAX ((size_t)32 << 20)
+#define ITEM_HEAD 8u
+#define FRAME_BYTES_MAX (RPC_BODY_MAX - PAXOS_MESSAGE_MAX) /* a frame this full is sent */
+#define CONNECT_MS 300
+#define SEND_MS 2000
+#define RETRY_MS 20 /* between attempts to connect */
+
+struct peer {
+    struct meta *meta;
+    uint32_t node;
+    pthread_t thread;
+    struct rpc_conn *conn; /* the thread's; NULL = none */
+    uint64_t retry_ns;     /* not connected before */
+    atomic_uint refusals;
+
+    pthread_mutex_t mutex; /* of the rest */
+    pthread_cond_t queued;
+    struct paxos_message *queue[QUEUE_MAX]; /* a ring */
+    uint32_t first;
+    uint32_t count;
+    size_t bytes;
+    bool flushed;
+    bool stopping;
+};
+
+void peer_send(struct peer *peer, struct paxos_message *message) {
+    size_t size = paxos_message_size(message);
+    pthread_mutex_lock(&peer->mutex);
+    bool room = peer->count < QUEUE_MAX && peer->bytes + size <= QUEUE_BYTES_MAX;
+    if (room) {
+        peer->queue[(peer->first + peer->count++) % QUEUE_MAX] = message;
+        peer->bytes += size;
+        pthread_cond_signal(&peer->queued);
+    }
+    pthread_mutex_unlock(&peer->mutex);
+    if (!room)
+        paxos_message_free(message);
+}
+
+void peer_send_flushed(struct peer *peer) {
+    pthread_mutex_lock(&peer->mutex);
+    peer->flushed = true;
+    pthread_cond_signal(&peer->queued);
+    pthread_mutex_unlock(&peer->mutex);
+}
+
+uint32_t peer_refusals(const struct peer *peer) {
+    return atomic_load(&peer->refusals);
+}
+
+/* ---- frames ---- */
+
+static void item_head(struct buf *frame, size_t size, enum peer_item kind) {
+    uint32_t head[2] = {(uint32_t)size, (uint32_t)kind};
+    buf_append(frame, head, sizeof head);
+}
+
+static void message_add(struct buf *frame, struct paxos_message *message) {
+    item_head(frame, paxos_message_size(message), PEER_MESSAGE);
+    paxos_message_encode(message, frame);
+    paxos_message_free(message);
+}
+
+static void flushed_add(struct meta *meta, struct buf *frame) {
+    uint32_t self = meta_voter(meta, meta->identity.node_id);
+    item_head(frame, meta->group_count * sizeof(uint64_t), PEER_FLUSHED);
+    for (uint32_t g = 0; g < meta->group_count; g++) {
+        uint64_t slot = atomic_load(&meta->flushed[self][g]);
+        buf_append(frame, &slot, sizeof slot);
+    }
+}
+
+int peer_item_next(struct span *body, enum peer_item *ret_kind, struct span *ret_item,
+                   struct err *err) {
+    uint32_t head[2];
+    if (body->size == 0)
+        return ERR_NOT_FOUND;
+    if (body->size < ITEM_HEAD)
+        return err_set(err, ERR_PROTOCOL, "an item's head is cut off");
+    memcpy(head, body->data, sizeof head);
+    if (head[0] > body->size - ITEM_HEAD)
+        return err_set(err, ERR_PROTOCOL, "an item of %u bytes is cut off", head[0]);
+    *ret_kind = (enum peer_item)head[1];
+    *ret_item = (struct span){body->data + ITEM_HEAD, head[0]};
+    body->data += ITEM_HEAD + head[0];
+    body->size -= ITEM_HEAD + head[0];
+    return 0;
+}
+
+/* ---- the thread ---- */
+
+/* Fills a frame from the queue; false when the peer is being stopped. */
+static bool frame_gather(struct peer *peer, struct buf *frame) {
+    buf_clear(frame);
+    pthread_mutex_lock(&peer->mutex);
+    while (peer->count == 0 && !peer->flushed && !peer->stopping)
+        pthread_cond_wait(&peer->queued, &peer->mutex);
+    if (peer->flushed)
+        flushed_add(peer->meta, frame);
+    peer->flushed = false;
+    while (peer->count > 0 && frame->size < FRAME_BYTES_MAX && !peer->stopping) {
+        struct paxos_message *message = peer->queue[peer->first];
+        peer->first = (peer->first + 1) % QUEUE_MAX;
+        peer->count--;
+        peer->bytes -= paxos_message_size(message);
+        pthread_mutex_unlock(&peer->mutex);
+        message_add(frame, message);
+        pthread_mutex_lock(&peer->mutex);
+    }
+    bool stopping = peer->stopping;
+    pthread_mutex_unlock(&peer->mutex);
+    return !stopping;
+}
+
+static bool peer_connect(struct peer *peer) {
+    if (peer->conn != NULL)
+        return true;
+    if (clock_now_ns() < peer->retry_ns)
+        return false;
+    int r =
+        rpc_open(peer->meta->client, peer->node, clock_deadline_ms(CONNECT_MS), &peer->conn, NULL);
+    if (r == 0)
+        atomic_store(&peer->refusals, 0);
+    else if (r == ERR_REFUSED && atomic_fetch_add(&peer->refusals, 1) == 0)
+        mailbox_post_reset(&peer->meta->mailbox, peer->node);
+    peer->retry_ns = clock_deadline_ms(RETRY_MS);
+    return r == 0;
+}
+
+static void frame_send(struct peer *peer, const struct buf *frame) {
+    if (frame->failed || frame->size == 0 || !peer_connect(peer))
+        return;
+    struct iovec iov = {frame->data, frame->size};
+    if (rpc_send(peer->conn, RPC_PAXOS, &iov, 1, clock_deadline_ms(SEND_MS), NULL) == 0)
+        return;
+    rpc_release(peer->meta->client, peer->conn, false);
+    peer->conn = NULL;
+    mailbox_post_reset(&peer->meta->mailbox, peer->node);
+}
+
+static void *send_frames(void *argument) {
+    struct peer *peer = argument;
+    struct buf frame = {.limit = RPC_BODY_MAX};
+    while (frame_gather(peer, &frame))
+        frame_send(peer, &frame);
+    buf_fini(&frame);
+    rpc_release(peer->meta->client, peer->conn, false);
+    return NULL;
+}
+
+struct peer *peer_start(struct meta *meta, uint32_t node) {
+    struct peer *peer = calloc(1, sizeof *peer);
+    if (peer == NULL)
+        panic("out of memory for a peer");
+    peer->meta = meta;
+    peer->node = node;
+    pthread_mutex_init(&peer->mutex, NULL);
+    pthread_cond_init(&peer->queued, NULL);
+    if (pthread_create(&peer->thread, NULL, send_frames, peer) != 0)
+        panic("cannot start a peer's thread");
+    return peer;
+}
+
+struct peer *peer_stop(struct peer *peer) {
+    if (peer == NULL)
+        return NULL;
+    pthread_mutex_lock(&peer->mutex);
+    peer->stopping = true;
+    pthread_cond_signal(&peer->queued);
+    pthread_mutex_unlock(&peer->mutex);
+    pthread_join(peer->thread, NULL);
+    for (; peer->count > 0; peer->count--, peer->first = (peer->first + 1) % QUEUE_MAX)
+        paxos_message_free(peer->queue[peer->first]);
+    free(peer);
+    return NULL;
+}

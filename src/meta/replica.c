@@ -1,0 +1,365 @@
+/* The replica thread: it owns the drives of all groups, tells them what happened and carries out
+ * what they decide. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "meta/call.h"
+#include "meta/engine.h"
+#include "meta/state.h"
+#include "os/clock.h"
+#include "os/random.h"
+
+#define PENDING_ROOM_MIN 1024u
+#define RESTORE_SLOTS 64u /* applied at once while the log is read */
+
+/* ---- what the drives want done ---- */
+
+static void pending_push(struct meta *meta, struct pending pending) {
+    if (meta->pending_end - meta->pending_first == meta->pending_room) {
+        uint64_t room = meta->pending_room > 0 ? 2 * meta->pending_room : PENDING_ROOM_MIN;
+        struct pending *grown = malloc(room * sizeof *grown);
+        if (grown == NULL)
+            panic("out of memory for records of the log");
+        for (uint64_t i = meta->pending_first; i < meta->pending_end; i++)
+            grown[i & (room - 1)] = meta->pending[i & (meta->pending_room - 1)];
+        free(meta->pending);
+        meta->pending = grown;
+        meta->pending_room = room;
+    }
+    meta->pending[meta->pending_end++ & (meta->pending_room - 1)] = pending;
+}
+
+static void note_slot(struct group *group, uint64_t slot, uint64_t lsn) {
+    if (slot == 0)
+        return;
+    slots_put(&group->slots, slot, lsn);
+    group->last_slot = slot > group->last_slot ? slot : group->last_slot;
+}
+
+static void on_append(void *context, const struct paxos_record *record) {
+    struct group *group = context;
+    struct meta *meta = group->meta;
+    uint8_t head[PAXOS_RECORD_HEAD];
+    paxos_record_encode_head(record, head);
+    struct iovec parts[2] = {{head, sizeof head}};
+    if (record->value != NULL)
+        parts[1] = (struct iovec){record->value->data, record->value->size};
+    meta->last_lsn = wal_append(meta->wal, parts, record->value != NULL ? 2 : 1);
+    note_slot(group, record->slot, meta->last_lsn);
+    pending_push(meta, (struct pending){meta->last_lsn, record->write_seq, group->number});
+    paxos_value_unref(record->value);
+}
+
+static void on_send(void *context, struct paxos_message *message) {
+    struct group *group = context;
+    uint32_t voter = meta_voter(group->meta, message->to);
+    ASSERT(voter < group->meta->voter_count && group->meta->peers[voter] != NULL);
+    peer_send(group->meta->peers[voter], message);
+}
+
+static void on_apply(void *context, const struct paxos_chosen *chosen) {
+    struct group *group = context;
+    if (chosen->cookie != 0)
+        propose_chosen(group, (struct proposal *)(uintptr_t)chosen->cookie);
+    applier_queue(group, chosen);
+}
+
+static void on_proposal_done(void *context, const struct paxos_result *result) {
+    propose_done(context, result);
+}
+
+static void on_read_done(void *context, const struct paxos_result *result) {
+    (void)context;
+    struct call *call = (struct call *)(uintptr_t)result->cookie;
+    list_remove(&call->node);
+    call_finish(call, result->code);
+}
+
+static void on_leader_changed(void *context, const struct paxos_status *status) {
+    struct group *group = context;
+    if (status->leads)
+        log_debug("leads group %u", group->number);
+}
+
+static void on_learn_serve(void *context, const struct paxos_serve *serve) {
+    slot_server_ask(context, serve);
+}
+
+/* ---- what the drives are told ---- */
+
+/* What readers on other threads go by (core/paxos.h). */
+static void publish(struct group *group) {
+    struct paxos_status status;
+    paxos_status(drive_paxos(group->drive), &status);
+    atomic_store(&group->leader, status.leads ? group->meta->identity.node_id : status.leader);
+    atomic_store(&group->leads, status.leads);
+    atomic_store(&group->read_free, status.read_free);
+    atomic_store(&group->ballot_round, status.ballot.round);
+    atomic_store(&group->chosen_upto, status.chosen_upto);
+}
+
+static void tell_durable(struct meta *meta, uint64_t lsn, uint64_t now_ns) {
+    if (lsn <= meta->durable_lsn)
+        return;
+    meta->durable_lsn = lsn;
+    while (meta->pending_first < meta->pending_end) {
+        const struct pending *pending =
+            &meta->pending[meta->pending_first & (meta->pending_room - 1)];
+        if (pending->lsn > lsn)
+            break;
+        meta->groups[pending->group].durable_seq = pending->write_seq;
+        meta->pending_first++;
+    }
+    for (uint32_t g = 0; g < meta->group_count; g++) {
+        struct group *group = &meta->groups[g];
+        if (group->durable_seq > 0)
+            drive_durable(group->drive, now_ns, group->durable_seq);
+        group->durable_seq = 0;
+    }
+    for (struct list *node = meta->trims.next, *next; node != &meta->trims; node = next) {
+        struct call *call = LIST_ENTRY(node, struct call, node);
+        next = node->next;
+        if (call->lsn <= lsn) {
+            list_remove(node);
+            call_finish(call, 0);
+        }
+    }
+}
+
+static void tell_message(struct meta *meta, struct paxos_message *message, uint64_t now_ns) {
+    if (message->group < meta->group_count)
+        drive_message(meta->groups[message->group].drive, now_ns,
+                      message); /* what is wrong was dropped */
+    else
+        paxos_message_free(message);
+}
+
+static void tell_resets(struct meta *meta, uint64_t nodes, uint64_t now_ns) {
+    for (uint32_t v = 0; v < meta->voter_count; v++) {
+        if ((nodes & 1ull << meta->voters[v] % 64) == 0 || meta->peers[v] == NULL)
+            continue;
+        for (uint32_t g = 0; g < meta->group_count; g++)
+            drive_peer_reset(meta->groups[g].drive, now_ns, meta->voters[v]);
+    }
+}
+
+static void tell_applied(struct group *group, uint64_t now_ns) {
+    uint64_t applied = atomic_load(&group->applied);
+    if (applied == group->applied_told)
+        return;
+    group->applied_told = applied;
+    drive_applied(group->drive, now_ns, applied);
+}
+
+/* Records that keep the promises, so that older ones can go; the call waits until they are durable.
+ * Its command holds, by group, the slots that are dropped with them. */
+static void trim_begin(struct meta *meta, struct call *call) {
+    for (uint32_t g = 0; g < meta->group_count; g++) {
+        uint64_t upto;
+        memcpy(&upto, call->command + g * sizeof upto, sizeof upto);
+        drive_checkpoint(meta->groups[g].drive);
+        slots_drop(&meta->groups[g].slots, upto);
+    }
+    call->lsn = meta->last_lsn;
+    list_add_tail(&meta->trims, &call->node);
+}
+
+static void take_call(struct meta *meta, struct call *call, uint64_t now_ns) {
+    struct group *group = &meta->groups[call->group];
+    switch (call->kind) {
+    case CALL_SUBMIT:
+        propose_call(group, call, now_ns);
+        return;
+    case CALL_READ:
+        list_add_tail(&group->reads, &call->node);
+        drive_read(group->drive, now_ns, (uintptr_t)call);
+        return;
+    case CALL_POINT:
+        keeper_note_point(meta);
+        call_finish(call, 0);
+        return;
+    case CALL_TRIM:
+        trim_begin(meta, call);
+        return;
+    }
+}
+
+static void take_mail(struct meta *meta, struct mail *mail, uint64_t now_ns) {
+    tell_durable(meta, mail->durable_lsn, now_ns);
+    for (struct list *node; (node = list_pop_head(&mail->messages)) != NULL;) {
+        struct mail_message *message = LIST_ENTRY(node, struct mail_message, node);
+        tell_message(meta, message->message, now_ns);
+        free(message);
+    }
+    for (uint32_t g = 0; mail->applied && g < meta->group_count; g++)
+        tell_applied(&meta->groups[g], now_ns);
+    tell_resets(meta, mail->reset_nodes, now_ns);
+    for (struct list *node; (node = list_pop_head(&mail->calls)) != NULL;)
+        take_call(meta, LIST_ENTRY(node, struct call, node), now_ns);
+}
+
+/* Timers, what gathered, what others may see; returns when a timer is due next. */
+static uint64_t tend_groups(struct meta *meta, uint64_t now_ns) {
+    uint64_t next_ns = DEADLINE_NONE;
+    for (uint32_t g = 0; g < meta->group_count; g++) {
+        struct group *group = &meta->groups[g];
+        if (paxos_next_tick(drive_paxos(group->drive)) <= now_ns)
+            drive_tick(group->drive, now_ns);
+        publish(group);
+        if (!atomic_load(&group->leads))
+            propose_fail_waiting(group, ERR_NOT_LEADER);
+        propose_waiting(group, now_ns);
+        uint64_t tick_ns = paxos_next_tick(drive_paxos(group->drive));
+        next_ns = tick_ns < next_ns ? tick_ns : next_ns;
+    }
+    return next_ns;
+}
+
+static void *replicate(void *argument) {
+    struct meta *meta = argument;
+    for (;;) {
+        struct mail mail;
+        uint64_t next_ns = tend_groups(meta, clock_now_ns());
+        mailbox_take(&meta->mailbox, next_ns, &mail);
+        take_mail(meta, &mail, clock_now_ns());
+        if (mail.stopping)
+            return NULL;
+    }
+}
+
+/* ---- recovery ---- */
+
+static void on_durable(void *context, uint64_t lsn) {
+    struct meta *meta = context;
+    mailbox_post_durable(&meta->mailbox, lsn);
+}
+
+static void restored_apply(struct meta *meta) {
+    applier_drain(meta);
+    for (uint32_t g = 0; g < meta->group_count; g++)
+        tell_applied(&meta->groups[g], 0);
+}
+
+static int on_replay(void *context, uint64_t lsn, struct span bytes, struct err *err) {
+    struct meta *meta = context;
+    struct paxos_record record;
+    int r = paxos_record_decode(bytes, &record, err);
+    if (r != 0)
+        return r;
+    if (record.group < meta->group_count) {
+        struct group *group = &meta->groups[record.group];
+        note_slot(group, record.slot, lsn);
+        r = drive_restore(group->drive, &record);
+    } else {
+        r = ERR_CORRUPT;
+    }
+    if (r != 0)
+        err_set(err, r, "group %u slot %llu cannot be restored from the log", record.group,
+                (unsigned long long)record.slot);
+    paxos_value_unref(record.value);
+    if (lsn % RESTORE_SLOTS == 0)
+        restored_apply(meta);
+    meta->last_lsn = meta->durable_lsn = lsn;
+    return r;
+}
+
+static void paxos_options_fill(const struct meta *meta, const struct place_map *genesis,
+                               uint32_t group, struct paxos_options *ret_options) {
+    struct id128 seed = random_id128();
+    *ret_options = (struct paxos_options){.group = group,
+                                          .node = meta->identity.node_id,
+                                          .incarnation = meta->identity.incarnation,
+                                          .boot = meta->boot,
+                                          .config_id = 1,
+                                          .voter_count = meta->voter_count};
+    memcpy(&ret_options->seed, seed.bytes, sizeof ret_options->seed);
+    for (uint32_t v = 0; v < meta->voter_count; v++) {
+        const struct place_node *node = place_node(genesis, meta->voters[v]);
+        ret_options->voters[v] = meta->voters[v];
+        ret_options->incarnations[v] = node != NULL ? node->incarnation : (struct id128){{0}};
+    }
+}
+
+static int group_recover(struct meta *meta, const struct place_map *genesis, uint32_t number,
+                         struct err *err) {
+    static const struct drive_io io = {.append = on_append,
+                                       .send = on_send,
+                                       .apply = on_apply,
+                                       .proposal_done = on_proposal_done,
+                                       .read_done = on_read_done,
+                                       .leader_changed = on_leader_changed,
+                                       .learn_serve = on_learn_serve};
+    struct group *group = &meta->groups[number];
+    struct paxos_options options;
+    paxos_options_fill(meta, genesis, number, &options);
+    int r = state_get_applied(meta->kv, number, &options.applied, err);
+    if (r != 0)
+        return r;
+    group->meta = meta;
+    group->number = number;
+    group->applied_told = options.applied;
+    atomic_store(&group->applied, options.applied);
+    list_init(&group->waiting);
+    list_init(&group->proposals);
+    list_init(&group->reads);
+    struct drive_io group_io = io;
+    group_io.context = group;
+    r = drive_new(&options, &group_io, &group->drive, err);
+    struct catalog_kv view = state_batch_view(meta->applier.batch);
+    return r != 0 ? r : catalog_open(number, &view, &group->catalog, err);
+}
+
+int replica_recover(struct meta *meta, const struct place_map *genesis, struct err *err) {
+    list_init(&meta->trims);
+    for (uint32_t g = 0; g < meta->group_count; g++) {
+        int r = group_recover(meta, genesis, g, err);
+        if (r != 0)
+            return r;
+    }
+    char dir[PATH_MAX];
+    snprintf(dir, sizeof dir, "%s/log", meta->dir);
+    uint64_t torn_bytes;
+    struct wal_options options = {
+        .dir = dir, .replay = on_replay, .durable = on_durable, .context = meta};
+    int r = wal_open(&options, &meta->wal, &torn_bytes, err);
+    restored_apply(meta);
+    if (r == 0 && torn_bytes > 0)
+        log_info("the log's last write was cut off by a crash and never acknowledged: %llu bytes "
+                 "discarded",
+                 (unsigned long long)torn_bytes);
+    return r;
+}
+
+void replica_start(struct meta *meta) {
+    if (pthread_create(&meta->replica, NULL, replicate, meta) != 0)
+        panic("cannot start the replica's thread");
+}
+
+static void calls_fail(struct list *calls) {
+    for (struct list *node; (node = list_pop_head(calls)) != NULL;)
+        call_finish(LIST_ENTRY(node, struct call, node), ERR_SHUTDOWN);
+}
+
+void replica_stop(struct meta *meta) {
+    mailbox_post_stop(&meta->mailbox);
+    pthread_join(meta->replica, NULL);
+    for (uint32_t g = 0; g < meta->group_count; g++) {
+        propose_fail_all(&meta->groups[g], ERR_SHUTDOWN);
+        calls_fail(&meta->groups[g].reads);
+    }
+    calls_fail(&meta->trims);
+}
+
+void replica_fini(struct meta *meta) {
+    for (uint32_t g = 0; g < meta->group_count; g++) {
+        struct group *group = &meta->groups[g];
+        drive_free(group->drive);
+        catalog_close(group->catalog);
+        slots_fini(&group->slots);
+    }
+    free(meta->pending);
+}

@@ -1,0 +1,31 @@
+/* What META_SUBMIT, META_QUERY and META_STATUS carry before the protobuf bytes. Little-endian, as
+ * in memory. */
+#ifndef QUERN_META_REQUEST_H
+#define QUERN_META_REQUEST_H
+
+#include <assert.h>
+#include <stdint.h>
+
+struct meta_request { /* then a packed Command or Query */
+    uint32_t group;
+    uint32_t wait_ms; /* the answer is of no use later */
+};
+static_assert(sizeof(struct meta_request) == 8, "on the wire");
+
+struct meta_answer { /* then a packed Reply when code is 0, else a sentence */
+    int32_t code;
+    uint32_t leader; /* as far as is known, or 0 */
+};
+static_assert(sizeof(struct meta_answer) == 8, "on the wire");
+
+struct meta_status_row {
+    uint32_t group;
+    uint32_t leader;
+    uint64_t leads;
+    uint64_t ballot_round;
+    uint64_t chosen_upto;
+    uint64_t applied_upto;
+};
+static_assert(sizeof(struct meta_status_row) == 40, "on the wire");
+
+#endif
