@@ -38,9 +38,12 @@ struct place_map *place_map_unref(struct place_map *map) {
     return NULL;
 }
 
+uint64_t place_hash(struct id128 chunk_id) {
+    return XXH3_64bits(chunk_id.bytes, sizeof chunk_id.bytes);
+}
+
 uint32_t place_slice_of(const struct place_map *map, struct id128 chunk_id) {
-    uint64_t hash = XXH3_64bits(chunk_id.bytes, sizeof chunk_id.bytes);
-    return map->slice_bits > 0 ? (uint32_t)(hash >> (64 - map->slice_bits)) : 0;
+    return map->slice_bits > 0 ? (uint32_t)(place_hash(chunk_id) >> (64 - map->slice_bits)) : 0;
 }
 
 unsigned place_owners(const struct place_map *map, uint32_t slice, uint32_t *ret_nodes) {

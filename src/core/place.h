@@ -59,6 +59,8 @@ int place_assign(struct place_map *map, const struct place_map *previous, struct
 static inline uint32_t place_slice_count(const struct place_map *map) {
     return 1u << map->slice_bits;
 }
+/* Where the chunk lies on the circle. */
+uint64_t place_hash(struct id128 chunk_id);
 uint32_t place_slice_of(const struct place_map *map, struct id128 chunk_id);
 
 /* The slice's owners in the table's order into ret_nodes[PLACE_REPLICAS_MAX]; returns their number. */

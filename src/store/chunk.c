@@ -23,7 +23,8 @@ int volume_header_check(const struct volume_header *header, struct err *err) {
     if (memcmp(header->magic, volume_magic, sizeof volume_magic) != 0)
         return err_set(err, ERR_CORRUPT, "not a volume");
     if (header->version > VOLUME_VERSION)
-        return err_set(err, ERR_VERSION, "volume format %u is newer than %u", header->version, VOLUME_VERSION);
+        return err_set(err, ERR_VERSION, "volume format %u is newer than %u", header->version,
+                       VOLUME_VERSION);
     if (header->crc != volume_header_crc(header))
         return err_set(err, ERR_CORRUPT, "the volume's header fails its checksum");
     return 0;
@@ -32,7 +33,8 @@ int volume_header_check(const struct volume_header *header, struct err *err) {
 static uint32_t chunk_header_crc(const struct chunk_header *header, uint64_t volume_key) {
     uint32_t crc = crc32c_update(0, &volume_key, sizeof volume_key);
     crc = crc32c_update(crc, header, offsetof(struct chunk_header, crc));
-    return crc32c_update(crc, header->block_crcs, chunk_block_count(header->length) * sizeof(uint32_t));
+    return crc32c_update(crc, header->block_crcs,
+                         chunk_block_count(header->length) * sizeof(uint32_t));
 }
 
 void chunk_header_seal(struct chunk_header *header, uint64_t volume_key) {
@@ -44,14 +46,19 @@ bool chunk_header_is_magic(const void *data) {
     return memcmp(data, chunk_magic, sizeof chunk_magic) == 0;
 }
 
-bool chunk_header_is_plausible(const struct chunk_header *header, uint64_t volume, uint64_t offset) {
+bool chunk_header_is_plausible(const struct chunk_header *header, uint64_t volume,
+                               uint64_t offset) {
     return chunk_header_is_magic(header) && header->volume == volume && header->offset == offset &&
-           header->length <= CHUNK_BYTES_MAX && header->room_bytes >= chunk_header_bytes(header->length) &&
-           header->room_bytes <= chunk_header_room(CHUNK_BYTES_MAX) && header->room_bytes % VOLUME_ALIGN == 0;
+           header->length <= CHUNK_BYTES_MAX &&
+           header->room_bytes >= chunk_header_bytes(header->length) &&
+           header->room_bytes <= chunk_header_room(CHUNK_BYTES_MAX) &&
+           header->room_bytes % VOLUME_ALIGN == 0;
 }
 
-bool chunk_header_is_sound(const struct chunk_header *header, uint64_t volume_key, uint64_t volume, uint64_t offset) {
-    return chunk_header_is_plausible(header, volume, offset) && header->crc == chunk_header_crc(header, volume_key);
+bool chunk_header_is_sound(const struct chunk_header *header, uint64_t volume_key, uint64_t volume,
+                           uint64_t offset) {
+    return chunk_header_is_plausible(header, volume, offset) &&
+           header->crc == chunk_header_crc(header, volume_key);
 }
 
 void chunk_header_add(struct chunk_header *header, const void *data, size_t size) {
@@ -77,5 +84,6 @@ uint32_t chunk_header_total_crc(const struct chunk_header *header) {
 
 bool chunk_block_is_sound(const struct chunk_header *header, uint32_t block, const void *data) {
     ASSERT(block < chunk_block_count(header->length));
-    return crc32c_update(0, data, chunk_block_bytes(header->length, block)) == header->block_crcs[block];
+    return crc32c_update(0, data, chunk_block_bytes(header->length, block)) ==
+           header->block_crcs[block];
 }

@@ -5,10 +5,11 @@
  *     | volume | chunk header, CRCs | data ...       | chunk header, CRCs | data
  *     +--------+--------------------+----------------+--------------------+------
  *
- * Chunk headers begin at multiples of 4 KiB and are written after their data: a region without a valid header is not a
- * chunk. A header names its own volume and offset (against misdirected writes) and its checksum is seeded with the
- * volume's random key, so that the bytes of another volume, stored here as data, are never taken for a header.
- * Integers are little-endian. Pure functions. */
+ * Chunk headers begin at multiples of 4 KiB and are written after their data: a region without a
+ * valid header is not a chunk. A header names its own volume and offset (against misdirected
+ * writes) and its checksum is seeded with the volume's random key, so that the bytes of another
+ * volume, stored here as data, are never taken for a header. Integers are little-endian. Pure
+ * functions. */
 #ifndef QUERN_STORE_CHUNK_H
 #define QUERN_STORE_CHUNK_H
 
@@ -84,7 +85,8 @@ bool chunk_header_is_magic(const void *data);
 bool chunk_header_is_plausible(const struct chunk_header *header, uint64_t volume, uint64_t offset);
 
 /* The whole check; header has room for its checksums. */
-bool chunk_header_is_sound(const struct chunk_header *header, uint64_t volume_key, uint64_t volume, uint64_t offset);
+bool chunk_header_is_sound(const struct chunk_header *header, uint64_t volume_key, uint64_t volume,
+                           uint64_t offset);
 
 /* Checksums of blocks as the data arrives: adds size bytes at header->length, and to it. */
 void chunk_header_add(struct chunk_header *header, const void *data, size_t size);

@@ -35,7 +35,8 @@ void client_avoid_node(struct store_client *client, uint32_t node) {
         atomic_store(&client->avoid_until_ns[node], clock_deadline_ms(AVOID_MS));
 }
 
-int store_open_local(struct store_client *client, struct id128 chunk_id, int *ret_fd, struct err *err) {
+int store_open_local(struct store_client *client, struct id128 chunk_id, int *ret_fd,
+                     struct err *err) {
     if (client->local == NULL)
         return err_set(err, ERR_NOT_FOUND, "this node stores no chunks");
     return local_open(client->local, chunk_id, ret_fd, err);
@@ -43,13 +44,14 @@ int store_open_local(struct store_client *client, struct id128 chunk_id, int *re
 
 /* ---- deleting ---- */
 
-static int delete_on(struct store_client *client, uint32_t node, const struct id128 *ids, unsigned count,
-                     uint64_t deadline_ns, struct err *err) {
+static int delete_on(struct store_client *client, uint32_t node, const struct id128 *ids,
+                     unsigned count, uint64_t deadline_ns, struct err *err) {
     if (node == client->self && client->local != NULL)
         return local_delete(client->local, ids, count, err);
     _cleanup_(buf_finip) struct buf body = BUF_INIT;
     struct span request = {(const char *)ids, count * sizeof *ids};
-    return rpc_call(client->rpc, node, RPC_CHUNK_DELETE, request, true /* idempotent */, deadline_ns, &body, err);
+    return rpc_call(client->rpc, node, RPC_CHUNK_DELETE, request, true /* idempotent */,
+                    deadline_ns, &body, err);
 }
 
 static bool is_owner(const struct place_map *map, struct id128 id, uint32_t node) {
@@ -63,8 +65,9 @@ static bool is_owner(const struct place_map *map, struct id128 id, uint32_t node
 }
 
 /* Tells one node of those of the ids that are its; counts in told. */
-static int delete_its(struct store_client *client, const struct place_map *map, uint32_t node, const struct id128 *ids,
-                      unsigned count, uint64_t deadline_ns, uint8_t *told, struct err *err) {
+static int delete_its(struct store_client *client, const struct place_map *map, uint32_t node,
+                      const struct id128 *ids, unsigned count, uint64_t deadline_ns, uint8_t *told,
+                      struct err *err) {
     struct id128 *its = calloc(count, sizeof *its);
     if (its == NULL)
         return err_set(err, ERR_NOMEM, "%u chunks to delete", count);
@@ -80,26 +83,29 @@ static int delete_its(struct store_client *client, const struct place_map *map, 
     return rc;
 }
 
-static int delete_some(struct store_client *client, const struct place_map *map, const struct id128 *ids, unsigned count,
-                       uint64_t deadline_ns, struct err *err) {
+static int delete_some(struct store_client *client, const struct place_map *map,
+                       const struct id128 *ids, unsigned count, uint64_t deadline_ns,
+                       struct err *err) {
     ASSERT(count <= DELETE_IDS_MAX);
     uint8_t told[DELETE_IDS_MAX] = {0};
     struct err failure = {0};
     for (uint32_t i = 0; i < map->node_count; i++) {
         if (client_node_is_up(client, map, map->nodes[i].id))
-            (void)delete_its(client, map, map->nodes[i].id, ids, count, deadline_ns, told, &failure);
+            (void)delete_its(client, map, map->nodes[i].id, ids, count, deadline_ns, told,
+                             &failure);
     }
     for (unsigned i = 0; i < count; i++) {
         uint32_t owners[PLACE_REPLICAS_MAX];
         if (told[i] < place_owners(map, place_slice_of(map, ids[i]), owners) / 2 + 1)
             return err_set(err, failure.code != 0 ? failure.code : ERR_TIMEOUT,
-                           "chunks to delete: most of their holders cannot be told: %s", failure.text);
+                           "chunks to delete: most of their holders cannot be told: %s",
+                           failure.text);
     }
     return 0;
 }
 
-int store_delete(struct store_client *client, const struct id128 *chunk_ids, unsigned count, uint64_t deadline_ns,
-                 struct err *err) {
+int store_delete(struct store_client *client, const struct id128 *chunk_ids, unsigned count,
+                 uint64_t deadline_ns, struct err *err) {
     struct place_map *map = meta_map(client->meta);
     int rc = 0;
     while (rc == 0 && count > 0) {

@@ -16,8 +16,9 @@ struct store_client {
     uint32_t self;
     struct meta_client *meta;
     struct rpc_client *rpc;
-    atomic_uint reads[PLACE_NODES_MAX + 1];         /* under way, by node */
-    _Atomic uint64_t avoid_until_ns[PLACE_NODES_MAX + 1]; /* it failed just now: the map will know soon */
+    atomic_uint reads[PLACE_NODES_MAX + 1]; /* under way, by node */
+    _Atomic uint64_t
+        avoid_until_ns[PLACE_NODES_MAX + 1]; /* it failed just now: the map will know soon */
 };
 
 /* Whether the map has the node up, and no call to it failed just now. */

@@ -1,4 +1,5 @@
-/* Reading a chunk from the best of its holders, and on from the next one when that fails in mid-stream. */
+/* Reading a chunk from the best of its holders, and on from the next one when that fails in
+ * mid-stream. */
 #include "store/client_internal.h"
 
 struct reading {
@@ -27,11 +28,12 @@ static bool says_more(int rc, int than) {
 static int read_from(struct reading *reading, uint32_t node, struct err *err) {
     struct store_client *client = reading->client;
     if (node == client->self && client->local != NULL)
-        return local_read(client->local, reading->chunk->id, reading->offset, reading->end - reading->offset, take,
-                          reading, err);
+        return local_read(client->local, reading->chunk->id, reading->offset,
+                          reading->end - reading->offset, take, reading, err);
     atomic_fetch_add(&client->reads[node], 1);
-    struct chunk_read_request range = {
-        .id = reading->chunk->id, .offset = reading->offset, .length = reading->end - reading->offset};
+    struct chunk_read_request range = {.id = reading->chunk->id,
+                                       .offset = reading->offset,
+                                       .length = reading->end - reading->offset};
     int rc = peer_read(client->rpc, node, &range, take, reading, reading->deadline_ns, err);
     atomic_fetch_sub(&client->reads[node], 1);
     if (reading->sink_code == 0 && (rc == ERR_REFUSED || rc == ERR_TIMEOUT))
@@ -39,7 +41,8 @@ static int read_from(struct reading *reading, uint32_t node, struct err *err) {
     return rc;
 }
 
-/* Lower is better: this node, then the less loaded of those that are up, then those said to be down. */
+/* Lower is better: this node, then the less loaded of those that are up, then those said to be
+ * down. */
 static uint32_t cost(struct store_client *client, const struct place_map *map, uint32_t node) {
     if (node == client->self && client->local != NULL)
         return 0;
@@ -47,7 +50,8 @@ static uint32_t cost(struct store_client *client, const struct place_map *map, u
     return client_node_is_up(client, map, node) ? load : UINT32_MAX / 2 + load;
 }
 
-static void sort_by_cost(struct store_client *client, const struct place_map *map, uint32_t *nodes, unsigned count) {
+static void sort_by_cost(struct store_client *client, const struct place_map *map, uint32_t *nodes,
+                         unsigned count) {
     uint32_t costs[PLACE_REPLICAS_MAX];
     for (unsigned i = 0; i < count; i++) {
         uint32_t node = nodes[i], its = cost(client, map, node);
@@ -61,11 +65,13 @@ static void sort_by_cost(struct store_client *client, const struct place_map *ma
     }
 }
 
-int store_read(struct store_client *client, const struct chunk_ref *chunk, uint64_t offset, uint64_t length,
-               store_sink *sink, void *context, uint64_t deadline_ns, struct err *err) {
+int store_read(struct store_client *client, const struct chunk_ref *chunk, uint64_t offset,
+               uint64_t length, store_sink *sink, void *context, uint64_t deadline_ns,
+               struct err *err) {
     if (length > chunk->length || offset > chunk->length - length)
         return err_set(err, ERR_INVALID, "beyond the end of the chunk");
-    struct reading reading = {client, chunk, offset, offset + length, sink, context, 0, deadline_ns};
+    struct reading reading = {client, chunk,   offset, offset + length,
+                              sink,   context, 0,      deadline_ns};
     uint32_t owners[PLACE_REPLICAS_MAX];
     struct place_map *map = meta_map(client->meta);
     unsigned count = place_owners(map, place_slice_of(map, chunk->id), owners);
@@ -86,5 +92,6 @@ int store_read(struct store_client *client, const struct chunk_ref *chunk, uint6
     if (failed == 0)
         return err_set(err, ERR_NOT_FOUND, "nobody holds the chunk's slice");
     char hex[ID128_HEX_SIZE];
-    return err_set(err, failed, "chunk %s: %s", id128_print(chunk->id, hex), err_message(&failure, failed));
+    return err_set(err, failed, "chunk %s: %s", id128_print(chunk->id, hex),
+                   err_message(&failure, failed));
 }

@@ -1,4 +1,5 @@
-/* Three stores in one process over real rpc on loopback: copies, lost and stalled holders, damage, and repair. */
+/* Three stores in one process over real rpc on loopback: copies, lost and stalled holders, damage,
+ * and repair. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +40,8 @@ struct place_map *meta_map(struct meta_client *client) {
     return map;
 }
 
-struct place_map *meta_map_refresh(struct meta_client *client, uint64_t epoch, uint64_t deadline_ns) {
+struct place_map *meta_map_refresh(struct meta_client *client, uint64_t epoch,
+                                   uint64_t deadline_ns) {
     pthread_mutex_lock(&client->lock);
     if (client->newer != NULL) {
         place_map_unref(client->map);
@@ -91,7 +93,8 @@ static struct place_map *make_map(uint64_t epoch, uint32_t replicas, uint32_t do
     struct place_map *map = place_map_new(NODES, 6, replicas);
     map->epoch = epoch;
     for (uint32_t i = 0; i < NODES; i++)
-        map->nodes[i] = (struct place_node){.id = i + 1, .roles = ROLE_ALL, .weight = 1, .down = i + 1 == down_node};
+        map->nodes[i] = (struct place_node){
+            .id = i + 1, .roles = ROLE_ALL, .weight = 1, .down = i + 1 == down_node};
     assert_int_equal(place_assign(map, NULL, NULL), 0);
     return map;
 }
@@ -116,8 +119,10 @@ static void start_node(struct node *node) {
     node->rpc = rpc_client_new(&node->identity, resolve, node->world);
     if (node->identity.node_id <= NODES) {
         node->server = rpc_server_new(&node->identity);
-        struct store_options options = {
-            .dir = node->dir, .identity = node->identity, .client = node->rpc, .server = node->server};
+        struct store_options options = {.dir = node->dir,
+                                        .identity = node->identity,
+                                        .client = node->rpc,
+                                        .server = node->server};
         if (store_start(&options, &node->store, &err) != 0)
             fail_msg("%s", err.text);
         serve(node);
@@ -188,7 +193,8 @@ static int put(struct node *node, const char *data, uint64_t length, struct chun
     int rc = store_write_begin(node->client, length, soon(), &write, &err);
     assert_int_equal(rc, 0);
     for (uint64_t at = 0; rc == 0 && at < length; at += 300000)
-        rc = store_write_append(write, data + at, length - at < 300000 ? length - at : 300000, soon(), &err);
+        rc = store_write_append(write, data + at, length - at < 300000 ? length - at : 300000,
+                                soon(), &err);
     if (rc != 0) {
         store_write_abort(write);
         return rc;
@@ -232,7 +238,8 @@ static uint64_t count_chunks(struct node *node) {
 
 /* Stragglers finish by themselves. */
 static void wait_for_chunks(struct node *node, uint64_t count) {
-    for (uint64_t deadline_ns = soon(); count_chunks(node) != count && clock_now_ns() < deadline_ns;)
+    for (uint64_t deadline_ns = soon();
+         count_chunks(node) != count && clock_now_ns() < deadline_ns;)
         clock_sleep_until(clock_deadline_ms(10));
     assert_int_equal(count_chunks(node), count);
 }
@@ -245,7 +252,8 @@ static void damage(struct node *node, struct id128 id) {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/volumes/%s", node->dir, volume->name);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
-    assert_int_equal(pwrite(fd, "?", 1, (off_t)(entry.offset + entry.room_bytes + entry.length - 10)), 1);
+    assert_int_equal(
+        pwrite(fd, "?", 1, (off_t)(entry.offset + entry.room_bytes + entry.length - 10)), 1);
     close(fd);
     volume_unref(volume);
 }
@@ -268,8 +276,12 @@ static void test_copies_everywhere(void **state) {
                 assert_int_equal(get(&world->nodes[reader], &chunk, data), 0);
             if (lengths[i] > 1000) {
                 struct check check = {data + 500, 123};
-                assert_int_equal(store_read(world->nodes[0].client, &chunk, 500, 123, sink_check, &check, soon(), NULL), 0);
-                assert_int_equal(store_read(world->nodes[0].client, &chunk, 500, chunk.length, sink_check, &check, soon(), NULL), ERR_INVALID);
+                assert_int_equal(store_read(world->nodes[0].client, &chunk, 500, 123, sink_check,
+                                            &check, soon(), NULL),
+                                 0);
+                assert_int_equal(store_read(world->nodes[0].client, &chunk, 500, chunk.length,
+                                            sink_check, &check, soon(), NULL),
+                                 ERR_INVALID);
             }
             free(data);
         }
@@ -361,7 +373,9 @@ static void test_damage_is_served_by_another(void **state) {
         wait_for_chunks(&world->nodes[n], 2);
     damage(&world->nodes[1], small.id);
     damage(&world->nodes[1], large.id);
-    assert_int_equal(store_read(world->nodes[1].client, &large, 0, 10, sink_full, NULL, soon(), NULL), ERR_CLOSED);
+    assert_int_equal(
+        store_read(world->nodes[1].client, &large, 0, 10, sink_full, NULL, soon(), NULL),
+        ERR_CLOSED);
     for (uint32_t n = 0; n <= 1; n++) {
         assert_int_equal(get(&world->nodes[n], &small, data), 0);
         assert_int_equal(get(&world->nodes[n], &large, data), 0);
@@ -386,7 +400,8 @@ static void test_stale_writer_learns(void **state) {
     struct chunk_ref chunk;
     char data[100] = "x";
     struct place_map *old = make_map(1, 2, 0);
-    for (uint32_t slice = 0; slice < place_slice_count(old); slice++) { /* other owners than today */
+    for (uint32_t slice = 0; slice < place_slice_count(old);
+         slice++) { /* other owners than today */
         old->owners[2 * slice] = 1;
         old->owners[2 * slice + 1] = 2;
     }
@@ -415,7 +430,8 @@ static void test_repair_after_absence(void **state) {
             stop_node(&world->nodes[3]);
             meta_set(&world->nodes[1].meta, make_map(2, NODES, 3));
         }
-        assert_int_equal(put(&world->nodes[1], data + i, i % 10 == 9 ? LARGE - i : 1000 * i, &chunks[i]), 0);
+        assert_int_equal(
+            put(&world->nodes[1], data + i, i % 10 == 9 ? LARGE - i : 1000 * i, &chunks[i]), 0);
     }
     struct id128 dead[COUNT / 4];
     for (unsigned i = 0; i < COUNT / 4; i++)
@@ -466,9 +482,11 @@ static void test_stalled_holder(void **state) {
     uint64_t length = 30 << 20;
     char *data = make_data(6, length);
     uint64_t start_ns = clock_now_ns();
-    assert_int_equal(put(&world->nodes[1], data, 1000, &chunk), 0); /* a straggler at the end is not waited for */
+    assert_int_equal(put(&world->nodes[1], data, 1000, &chunk),
+                     0); /* a straggler at the end is not waited for */
     assert_true(clock_now_ns() - start_ns < 2 * NS_PER_S);
-    assert_int_equal(put(&world->nodes[1], data, length, &chunk), 0); /* one in the middle is dropped */
+    assert_int_equal(put(&world->nodes[1], data, length, &chunk),
+                     0); /* one in the middle is dropped */
     assert_true(clock_now_ns() - start_ns < 15 * NS_PER_S);
     assert_int_equal(get(&world->nodes[0], &chunk, data), 0);
     atomic_store(&let_go, true);
@@ -502,7 +520,8 @@ static void test_many_uploads(void **state) {
     struct uploader uploaders[COUNT];
     for (unsigned i = 0; i < COUNT; i++) {
         uploaders[i] = (struct uploader){.node = &world->nodes[i % (NODES + 1)], .seed = 100 * i};
-        assert_int_equal(pthread_create(&uploaders[i].thread, NULL, uploader_run, &uploaders[i]), 0);
+        assert_int_equal(pthread_create(&uploaders[i].thread, NULL, uploader_run, &uploaders[i]),
+                         0);
     }
     for (unsigned i = 0; i < COUNT; i++)
         pthread_join(uploaders[i].thread, NULL);

@@ -1,7 +1,9 @@
-/* Writing a chunk to all its holders at once. A holder that fails is dropped as long as a majority remains.
+/* Writing a chunk to all its holders at once. A holder that fails is dropped as long as a majority
+ * remains.
  *
- * The first KEPT_BYTES_MAX bytes are kept, and nothing is sent, until there are more or the chunk ends: so a small chunk is
- * sent with its length known, and if a majority is lost it is sent again under another id, without a word to the caller. */
+ * The first KEPT_BYTES_MAX bytes are kept, and nothing is sent, until there are more or the chunk
+ * ends: so a small chunk is sent with its length known, and if a majority is lost it is sent again
+ * under another id, without a word to the caller. */
 #include <poll.h>
 #include <stdlib.h>
 
@@ -13,9 +15,9 @@
 
 #define KEPT_BYTES_MAX (((size_t)1 << 20) - 1) /* with its NUL a buffer of 1 MiB */
 #define TRIES_MAX 8
-#define TRY_AGAIN_MS 100      /* waited when too many holders are down */
-#define DRAWS_MAX 256         /* of ids, to find a slice whose holders are up */
-#define STRAGGLER_MS_MAX 20   /* waited for the rest once a majority is durable */
+#define TRY_AGAIN_MS 100    /* waited when too many holders are down */
+#define DRAWS_MAX 256       /* of ids, to find a slice whose holders are up */
+#define STRAGGLER_MS_MAX 20 /* waited for the rest once a majority is durable */
 
 struct holder {
     uint32_t node;
@@ -72,7 +74,8 @@ static void close_holders(struct store_write *write) {
     write->open = false;
 }
 
-static void holder_failed(struct store_write *write, struct holder *holder, int rc, const struct err *why) {
+static void holder_failed(struct store_write *write, struct holder *holder, int rc,
+                          const struct err *why) {
     err_set(&write->failure, rc, "node %u: %s", holder->node, err_message(why, rc));
     if (rc == ERR_REFUSED || rc == ERR_TIMEOUT)
         client_avoid_node(write->client, holder->node);
@@ -81,7 +84,8 @@ static void holder_failed(struct store_write *write, struct holder *holder, int 
 
 static int majority_lost(const struct store_write *write, struct err *err) {
     int rc = write->failure.code != 0 ? write->failure.code : ERR_TIMEOUT;
-    return err_set(err, rc, "a majority of the chunk's holders is lost: %s", err_message(&write->failure, rc));
+    return err_set(err, rc, "a majority of the chunk's holders is lost: %s",
+                   err_message(&write->failure, rc));
 }
 
 /* ---- opening ---- */
@@ -94,20 +98,23 @@ struct candidates {
     unsigned up_count;
 };
 
-static bool candidates_find(struct store_client *client, const struct place_map *map, struct id128 id, bool all_up,
-                            struct candidates *ret) {
+static bool candidates_find(struct store_client *client, const struct place_map *map,
+                            struct id128 id, bool all_up, struct candidates *ret) {
     ret->owner_count = place_owners(map, place_slice_of(map, id), ret->owners);
     ret->up_count = 0;
     for (unsigned i = 0; i < ret->owner_count; i++) {
         const struct place_node *node = place_node(map, ret->owners[i]);
-        if (client_node_is_up(client, map, ret->owners[i]) || (all_up && node != NULL && !node->down))
+        if (client_node_is_up(client, map, ret->owners[i]) ||
+            (all_up && node != NULL && !node->down))
             ret->up[ret->up_count++] = ret->owners[i];
     }
     return ret->owner_count > 0 && ret->up_count >= ret->owner_count / 2 + 1;
 }
 
-/* Draws an id on a slice most of whose owners are up. When nodes that failed just now leave no such slice, they are tried. */
-static int choose_id(struct store_write *write, const struct place_map *map, struct candidates *ret, struct err *err) {
+/* Draws an id on a slice most of whose owners are up. When nodes that failed just now leave no such
+ * slice, they are tried. */
+static int choose_id(struct store_write *write, const struct place_map *map, struct candidates *ret,
+                     struct err *err) {
     for (unsigned draw = 0; draw < 2 * DRAWS_MAX; draw++) {
         write->id = random_id128();
         if (candidates_find(write->client, map, write->id, draw >= DRAWS_MAX, ret))
@@ -116,31 +123,35 @@ static int choose_id(struct store_write *write, const struct place_map *map, str
     return err_set(err, ERR_BUSY, "no slice has a majority of its holders up");
 }
 
-static int open_remote(struct store_write *write, struct holder *holder, const struct chunk_write_request *request,
-                       uint64_t deadline_ns, struct err *err) {
-    int rc = rpc_open(write->client->rpc, holder->node, deadline_within(deadline_ns, PEER_OPEN_MS_MAX), &holder->conn,
-                      err);
+static int open_remote(struct store_write *write, struct holder *holder,
+                       const struct chunk_write_request *request, uint64_t deadline_ns,
+                       struct err *err) {
+    int rc = rpc_open(write->client->rpc, holder->node,
+                      deadline_within(deadline_ns, PEER_OPEN_MS_MAX), &holder->conn, err);
     struct iovec iov = {(void *)(uintptr_t)request, sizeof *request};
     if (rc == 0)
-        rc = rpc_send(holder->conn, RPC_CHUNK_WRITE, &iov, 1, deadline_within(deadline_ns, PEER_STALL_MS_MAX), err);
+        rc = rpc_send(holder->conn, RPC_CHUNK_WRITE, &iov, 1,
+                      deadline_within(deadline_ns, PEER_STALL_MS_MAX), err);
     return rc;
 }
 
-static void open_holder(struct store_write *write, uint32_t node, const struct chunk_write_request *request,
-                        uint64_t deadline_ns) {
+static void open_holder(struct store_write *write, uint32_t node,
+                        const struct chunk_write_request *request, uint64_t deadline_ns) {
     struct store_client *client = write->client;
     struct holder *holder = &write->holders[write->holder_count++];
     *holder = (struct holder){.node = node};
     struct err why = {0};
-    int rc = node == client->self && client->local != NULL
-                 ? local_write_begin(client->local, write->id, request->length_max, &holder->local, &why)
-                 : open_remote(write, holder, request, deadline_ns, &why);
+    int rc =
+        node == client->self && client->local != NULL
+            ? local_write_begin(client->local, write->id, request->length_max, &holder->local, &why)
+            : open_remote(write, holder, request, deadline_ns, &why);
     if (rc != 0)
         holder_failed(write, holder, rc, &why);
 }
 
 /* All owners that are up; fails when they are not a majority. */
-static int open_holders(struct store_write *write, uint64_t length_max, uint64_t deadline_ns, struct err *err) {
+static int open_holders(struct store_write *write, uint64_t length_max, uint64_t deadline_ns,
+                        struct err *err) {
     struct place_map *map = meta_map(write->client->meta);
     struct candidates candidates;
     int rc = choose_id(write, map, &candidates, err);
@@ -148,7 +159,8 @@ static int open_holders(struct store_write *write, uint64_t length_max, uint64_t
     place_map_unref(map);
     if (rc != 0)
         return rc;
-    struct chunk_write_request request = {.id = write->id, .epoch = write->epoch, .length_max = length_max};
+    struct chunk_write_request request = {
+        .id = write->id, .epoch = write->epoch, .length_max = length_max};
     for (unsigned i = 0; i < candidates.owner_count; i++)
         request.owners[i] = (uint16_t)candidates.owners[i];
     write->open = true;
@@ -171,19 +183,21 @@ static int check_silent(const struct holder *holder, struct err *err) {
     return rc != 0 ? rc : err_set(err, ERR_PROTOCOL, "an answer before the chunk's end");
 }
 
-static void send_remote(struct store_write *write, struct holder *holder, uint16_t type, const void *data, size_t size,
-                        uint64_t deadline_ns) {
+static void send_remote(struct store_write *write, struct holder *holder, uint16_t type,
+                        const void *data, size_t size, uint64_t deadline_ns) {
     struct err why = {0};
     struct iovec iov = {(void *)(uintptr_t)data, size};
     int rc = check_silent(holder, &why);
     if (rc == 0)
-        rc = rpc_send(holder->conn, type, &iov, 1, deadline_within(deadline_ns, PEER_STALL_MS_MAX), &why);
+        rc = rpc_send(holder->conn, type, &iov, 1, deadline_within(deadline_ns, PEER_STALL_MS_MAX),
+                      &why);
     if (rc != 0)
         holder_failed(write, holder, rc, &why);
 }
 
 /* The other nodes first: the bytes travel while this node writes its own. */
-static void send_frame(struct store_write *write, const void *data, size_t size, uint64_t deadline_ns) {
+static void send_frame(struct store_write *write, const void *data, size_t size,
+                       uint64_t deadline_ns) {
     for (unsigned i = 0; i < write->holder_count; i++) {
         if (write->holders[i].conn != NULL)
             send_remote(write, &write->holders[i], RPC_CHUNK_DATA, data, size, deadline_ns);
@@ -197,7 +211,8 @@ static void send_frame(struct store_write *write, const void *data, size_t size,
     }
 }
 
-static int send_data(struct store_write *write, const char *data, size_t size, uint64_t deadline_ns, struct err *err) {
+static int send_data(struct store_write *write, const char *data, size_t size, uint64_t deadline_ns,
+                     struct err *err) {
     while (size > 0) {
         size_t step = size < CHUNK_FRAME_BYTES ? size : CHUNK_FRAME_BYTES;
         send_frame(write, data, step, deadline_ns);
@@ -223,7 +238,8 @@ static void receive_done(struct store_write *write, struct holder *holder, uint6
     _cleanup_(buf_finip) struct buf body = BUF_INIT;
     struct err why = {0};
     uint16_t type;
-    int rc = rpc_receive(holder->conn, &type, &body, deadline_within(deadline_ns, PEER_STALL_MS_MAX), &why);
+    int rc = rpc_receive(holder->conn, &type, &body,
+                         deadline_within(deadline_ns, PEER_STALL_MS_MAX), &why);
     if (rc == 0 && type != RPC_CHUNK_DONE)
         rc = err_set(&why, ERR_PROTOCOL, "a malformed answer to a write");
     if (rc != 0) {
@@ -234,7 +250,8 @@ static void receive_done(struct store_write *write, struct holder *holder, uint6
     holder_close(write, holder, true);
 }
 
-/* Takes the answers that are there by the deadline; false when it has passed or nobody is left to wait for. */
+/* Takes the answers that are there by the deadline; false when it has passed or nobody is left to
+ * wait for. */
 static bool collect_some(struct store_write *write, uint64_t deadline_ns) {
     struct pollfd pollers[PLACE_REPLICAS_MAX];
     struct holder *waiting[PLACE_REPLICAS_MAX];
@@ -243,7 +260,8 @@ static bool collect_some(struct store_write *write, uint64_t deadline_ns) {
         if (write->holders[i].conn == NULL)
             continue;
         waiting[count] = &write->holders[i];
-        pollers[count++] = (struct pollfd){.fd = rpc_conn_fd(write->holders[i].conn), .events = POLLIN};
+        pollers[count++] =
+            (struct pollfd){.fd = rpc_conn_fd(write->holders[i].conn), .events = POLLIN};
     }
     if (count == 0 || poll(pollers, count, clock_poll_ms(deadline_ns)) <= 0)
         return false;
@@ -254,7 +272,8 @@ static bool collect_some(struct store_write *write, uint64_t deadline_ns) {
     return true;
 }
 
-/* All holders are told; returns once a majority is durable. The rest get a moment; they complete by themselves. */
+/* All holders are told; returns once a majority is durable. The rest get a moment; they complete by
+ * themselves. */
 static int end_holders(struct store_write *write, uint64_t deadline_ns, struct err *err) {
     struct chunk_end end = {.length = write->length, .crc32c = write->crc32c};
     for (unsigned i = 0; i < write->holder_count; i++) {
@@ -280,7 +299,8 @@ static int end_holders(struct store_write *write, uint64_t deadline_ns, struct e
 
 /* ---- the whole, again under another id while the bytes are kept ---- */
 
-static int send_kept(struct store_write *write, uint64_t length_max, bool end, uint64_t deadline_ns, struct err *err) {
+static int send_kept(struct store_write *write, uint64_t length_max, bool end, uint64_t deadline_ns,
+                     struct err *err) {
     int rc = open_holders(write, length_max, deadline_ns, err);
     if (rc == 0)
         rc = send_data(write, write->kept.data, write->kept.size, deadline_ns, err);
@@ -291,7 +311,8 @@ static int send_kept(struct store_write *write, uint64_t length_max, bool end, u
     return rc;
 }
 
-static int try_kept(struct store_write *write, uint64_t length_max, bool end, uint64_t deadline_ns, struct err *err) {
+static int try_kept(struct store_write *write, uint64_t length_max, bool end, uint64_t deadline_ns,
+                    struct err *err) {
     struct err why = {0};
     int rc = 0;
     for (unsigned try = 0; try < TRIES_MAX; try++) {
@@ -317,7 +338,8 @@ static struct store_write *write_free(struct store_write *write) {
 int store_write_begin(struct store_client *client, uint64_t length_max, uint64_t deadline_ns,
                       struct store_write **ret_write, struct err *err) {
     if (length_max > CHUNK_BYTES_MAX)
-        return err_set(err, ERR_LIMIT, "a chunk has at most %llu bytes", (unsigned long long)CHUNK_BYTES_MAX);
+        return err_set(err, ERR_LIMIT, "a chunk has at most %llu bytes",
+                       (unsigned long long)CHUNK_BYTES_MAX);
     struct store_write *write = calloc(1, sizeof *write);
     if (write == NULL)
         return err_set(err, ERR_NOMEM, "chunk write");
@@ -328,8 +350,8 @@ int store_write_begin(struct store_client *client, uint64_t length_max, uint64_t
     return 0;
 }
 
-int store_write_append(struct store_write *write, const void *data, size_t size, uint64_t deadline_ns,
-                       struct err *err) {
+int store_write_append(struct store_write *write, const void *data, size_t size,
+                       uint64_t deadline_ns, struct err *err) {
     if (size > write->length_max - write->length)
         return err_set(err, ERR_LIMIT, "more than the %llu bytes that were announced",
                        (unsigned long long)write->length_max);
@@ -350,7 +372,8 @@ int store_write_append(struct store_write *write, const void *data, size_t size,
     return write->kept.failed ? err_set(err, ERR_NOMEM, "the start of a chunk") : 0;
 }
 
-int store_write_end(struct store_write *write, uint64_t deadline_ns, struct chunk_ref *ret_chunk, struct err *err) {
+int store_write_end(struct store_write *write, uint64_t deadline_ns, struct chunk_ref *ret_chunk,
+                    struct err *err) {
     int rc = write->open ? end_holders(write, deadline_ns, err)
                          : try_kept(write, write->length, true, deadline_ns, err);
     if (rc == 0)

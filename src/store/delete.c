@@ -5,12 +5,20 @@
 #include "store/local.h"
 
 int store_free_item(struct store *store, const struct index_item *item, struct err *err) {
-    uint64_t gone;
-    int rc = volumes_free_chunk(store->volumes, item->entry.volume, item->id, item->entry.offset,
-                                index_entry_bytes(&item->entry), &gone, err);
-    if (rc == 0 && gone != 0)
-        rc = index_forget_volume(store->index, gone, err);
-    return rc;
+    return volumes_free_chunk(store->volumes, item->entry.volume, item->id, item->entry.offset,
+                              index_entry_bytes(&item->entry), err);
+}
+
+int store_drop_empty_volumes(struct store *store, struct err *err) {
+    for (;;) {
+        uint64_t number;
+        int rc = volumes_drop_empty(store->volumes, &number, err);
+        if (rc != 0 || number == 0)
+            return rc;
+        rc = index_forget_volume(store->index, number, err);
+        if (rc != 0)
+            return rc;
+    }
 }
 
 int local_delete(struct store *store, const struct id128 *ids, unsigned count, struct err *err) {
@@ -27,5 +35,7 @@ int local_delete(struct store *store, const struct id128 *ids, unsigned count, s
             rc = index_freed(store->index, &items[i], err);
     }
     free(items);
+    if (rc == 0)
+        rc = store_drop_empty_volumes(store, err);
     return store_check(store, rc);
 }

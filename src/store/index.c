@@ -1,4 +1,5 @@
-/* The index: kv keys are 'c', the big-endian hash that places the chunk on the ring, and its id; or 'v' and a volume. */
+/* The index: kv keys are 'c', the big-endian hash that places the chunk on the ring, and its id; or
+ * 'v' and a volume. */
 #include "store/index.h"
 
 #include <assert.h>
@@ -33,7 +34,8 @@ struct index {
     pthread_mutex_t lock; /* of changes, and what is below */
     uint64_t chunks;
     uint64_t bytes;
-    uint64_t digests[DIGEST_COUNT]; /* by the top bits of the hash: the sum, modulo 2, of another hash of the ids */
+    uint64_t digests[DIGEST_COUNT]; /* by the top bits of the hash: the sum, modulo 2, of another
+                                       hash of the ids */
 };
 
 static void put_big_endian(uint64_t value, uint8_t bytes[8]) {
@@ -41,13 +43,9 @@ static void put_big_endian(uint64_t value, uint8_t bytes[8]) {
         bytes[i] = (uint8_t)(value >> (56 - 8 * i));
 }
 
-static uint64_t ring_hash(struct id128 id) { /* as place_slice_of */
-    return XXH3_64bits(id.bytes, sizeof id.bytes);
-}
-
 static struct chunk_key chunk_key(struct id128 id) {
     struct chunk_key key = {.kind = 'c'};
-    put_big_endian(ring_hash(id), key.hash);
+    put_big_endian(place_hash(id), key.hash);
     memcpy(key.id, id.bytes, sizeof key.id);
     return key;
 }
@@ -60,6 +58,17 @@ static struct volume_key volume_key(uint64_t number) {
 
 #define SPAN_OF(object) ((struct span){(const char *)&(object), sizeof(object)})
 
+/* A full disk is final here as well: what the kv failed to write it may not write later. */
+static int index_final(int rc, struct err *err) {
+    return rc == ERR_NOSPACE ? err_set(err, ERR_IO, "no space left for the index") : rc;
+}
+
+static int index_write(struct index *index, struct kv_batch *batch, struct err *err) {
+    int rc = index_final(kv_write(index->kv, batch, err), err);
+    kv_batch_free(batch);
+    return rc;
+}
+
 /* ---- counts and digests; under the lock ---- */
 
 static void count(struct index *index, struct id128 id, const struct index_entry *entry, bool add) {
@@ -67,7 +76,7 @@ static void count(struct index *index, struct id128 id, const struct index_entry
         return;
     index->chunks += add ? 1 : (uint64_t)-1;
     index->bytes += add ? entry->length : -entry->length;
-    index->digests[ring_hash(id) >> (64 - PLACE_SLICE_BITS_MAX)] ^=
+    index->digests[place_hash(id) >> (64 - PLACE_SLICE_BITS_MAX)] ^=
         XXH3_64bits_withSeed(id.bytes, sizeof id.bytes, 1 /* not the ring's */);
 }
 
@@ -80,7 +89,8 @@ static int entry_decode(struct span value, struct index_entry *ret_entry, struct
     return 0;
 }
 
-int index_get(struct index *index, struct id128 id, struct index_entry *ret_entry, struct err *err) {
+int index_get(struct index *index, struct id128 id, struct index_entry *ret_entry,
+              struct err *err) {
     struct chunk_key key = chunk_key(id);
     _cleanup_(buf_finip) struct buf value = BUF_INIT;
     int rc = kv_get(index->kv, NULL, SPAN_OF(key), &value, err);
@@ -100,12 +110,11 @@ static void batch_set(struct kv_batch *batch, struct id128 id, const struct inde
 }
 
 /* Under the lock. */
-static int replace(struct index *index, struct id128 id, const struct index_entry *from, const struct index_entry *to,
-                   struct err *err) {
+static int replace(struct index *index, struct id128 id, const struct index_entry *from,
+                   const struct index_entry *to, struct err *err) {
     struct kv_batch *batch = kv_batch_new(index->kv);
     batch_set(batch, id, to);
-    int rc = kv_write(index->kv, batch, err);
-    kv_batch_free(batch);
+    int rc = index_write(index, batch, err);
     if (rc == 0) {
         count(index, id, from, false);
         count(index, id, to, true);
@@ -113,8 +122,8 @@ static int replace(struct index *index, struct id128 id, const struct index_entr
     return rc;
 }
 
-int index_put(struct index *index, struct id128 id, const struct index_entry *entry, struct index_entry *ret_previous,
-              struct err *err) {
+int index_put(struct index *index, struct id128 id, const struct index_entry *entry,
+              struct index_entry *ret_previous, struct err *err) {
     ASSERT(entry->state == CHUNK_LIVE || entry->state == CHUNK_BAD);
     struct index_entry previous;
     pthread_mutex_lock(&index->lock);
@@ -145,8 +154,8 @@ int index_mark_bad(struct index *index, struct id128 id, struct err *err) {
 }
 
 /* Under the lock. */
-static int kill_one(struct index *index, struct id128 id, uint64_t now_ms, struct index_item *ret_items,
-                    unsigned *ret_dead, struct err *err) {
+static int kill_one(struct index *index, struct id128 id, uint64_t now_ms,
+                    struct index_item *ret_items, unsigned *ret_dead, struct err *err) {
     struct index_entry entry;
     int rc = index_get(index, id, &entry, err);
     if (rc != 0 || entry.state == CHUNK_DEAD)
@@ -162,6 +171,10 @@ static int kill_one(struct index *index, struct id128 id, uint64_t now_ms, struc
     return rc;
 }
 
+int index_flush(struct index *index, struct err *err) {
+    return index_final(kv_flush(index->kv, err), err);
+}
+
 int index_kill(struct index *index, const struct id128 *ids, unsigned id_count, uint64_t now_ms,
                struct index_item *ret_items, unsigned *ret_dead, struct err *err) {
     int rc = 0;
@@ -170,7 +183,7 @@ int index_kill(struct index *index, const struct id128 *ids, unsigned id_count, 
     for (unsigned i = 0; rc == 0 && i < id_count; i++)
         rc = kill_one(index, ids[i], now_ms, ret_items, ret_dead, err);
     pthread_mutex_unlock(&index->lock);
-    return rc != 0 ? rc : kv_flush(index->kv, err);
+    return rc != 0 ? rc : index_flush(index, err);
 }
 
 int index_freed(struct index *index, const struct index_item *item, struct err *err) {
@@ -182,28 +195,20 @@ int index_freed(struct index *index, const struct index_item *item, struct err *
     return rc;
 }
 
-int index_flush(struct index *index, struct err *err) {
-    return kv_flush(index->kv, err);
-}
-
 /* ---- volumes ---- */
 
 int index_note_volume(struct index *index, uint64_t number, struct err *err) {
     struct volume_key key = volume_key(number);
     struct kv_batch *batch = kv_batch_new(index->kv);
     kv_batch_put(batch, SPAN_OF(key), SPAN_LITERAL(""));
-    int rc = kv_write(index->kv, batch, err);
-    kv_batch_free(batch);
-    return rc;
+    return index_write(index, batch, err);
 }
 
 int index_forget_volume(struct index *index, uint64_t number, struct err *err) {
     struct volume_key key = volume_key(number);
     struct kv_batch *batch = kv_batch_new(index->kv);
     kv_batch_delete(batch, SPAN_OF(key));
-    int rc = kv_write(index->kv, batch, err);
-    kv_batch_free(batch);
-    return rc;
+    return index_write(index, batch, err);
 }
 
 bool index_has_volume(struct index *index, uint64_t number) {
@@ -218,7 +223,8 @@ int index_open(const char *path, struct index **ret_index, struct err *err) {
     struct index *index = calloc(1, sizeof *index);
     if (index == NULL)
         return err_set(err, ERR_NOMEM, "index");
-    struct kv_options options = {.write_buffer_bytes = KV_BUFFER_BYTES, .block_cache_bytes = KV_BUFFER_BYTES};
+    struct kv_options options = {.write_buffer_bytes = KV_BUFFER_BYTES,
+                                 .block_cache_bytes = KV_BUFFER_BYTES};
     int rc = kv_open(path, &options, &index->kv, err);
     if (rc != 0) {
         free(index);
@@ -243,18 +249,20 @@ static int item_decode(struct kv_iter *iter, struct index_item *ret_item, struct
     struct span key = kv_iter_key(iter);
     if (key.size != sizeof(struct chunk_key))
         return err_set(err, ERR_CORRUPT, "an index key of %zu bytes", key.size);
-    memcpy(ret_item->id.bytes, key.data + offsetof(struct chunk_key, id), sizeof ret_item->id.bytes);
+    memcpy(ret_item->id.bytes, key.data + offsetof(struct chunk_key, id),
+           sizeof ret_item->id.bytes);
     return entry_decode(kv_iter_value(iter), &ret_item->entry, err);
 }
 
 /* Calls with each item in the order of keys. */
-static int for_each_item(struct index *index, int (*visit)(struct index *index, struct index_item *item, void *context,
-                                                            struct err *err),
+static int for_each_item(struct index *index,
+                         int (*visit)(struct index *index, struct index_item *item, void *context,
+                                      struct err *err),
                          void *context, struct err *err) {
     struct kv_iter *iter = kv_iter_new(index->kv, NULL);
     int rc = 0;
-    for (kv_iter_seek(iter, SPAN_LITERAL("c")); rc == 0 && kv_iter_valid(iter) && *kv_iter_key(iter).data == 'c';
-         kv_iter_next(iter)) {
+    for (kv_iter_seek(iter, SPAN_LITERAL("c"));
+         rc == 0 && kv_iter_valid(iter) && *kv_iter_key(iter).data == 'c'; kv_iter_next(iter)) {
         struct index_item item;
         rc = item_decode(iter, &item, err);
         if (rc == 0)
@@ -287,11 +295,12 @@ int index_load(struct index *index, index_visit *visit, void *context, struct er
     return for_each_item(index, load_item, &load, err);
 }
 
-static int expire_item(struct index *index, struct index_item *item, void *context, struct err *err) {
+static int expire_item(struct index *index, struct index_item *item, void *context,
+                       struct err *err) {
     uint64_t now_ms = *(const uint64_t *)context;
     const struct index_entry *entry = &item->entry;
-    if (entry->state != CHUNK_DEAD || entry->volume != INDEX_VOLUME_NONE || now_ms < entry->time_ms ||
-        now_ms - entry->time_ms <= INDEX_TOMBSTONE_MS)
+    if (entry->state != CHUNK_DEAD || entry->volume != INDEX_VOLUME_NONE ||
+        now_ms < entry->time_ms || now_ms - entry->time_ms <= INDEX_TOMBSTONE_MS)
         return 0;
     pthread_mutex_lock(&index->lock);
     int rc = replace(index, item->id, entry, &(struct index_entry){.state = CHUNK_NONE}, err);
@@ -315,8 +324,8 @@ void index_digests(struct index *index, unsigned slice_bits, uint64_t *ret_diges
     pthread_mutex_unlock(&index->lock);
 }
 
-int index_list(struct index *index, unsigned slice_bits, uint32_t slice, struct id128 after, struct index_item *ret_items,
-               unsigned room, unsigned *ret_count, struct err *err) {
+int index_list(struct index *index, unsigned slice_bits, uint32_t slice, struct id128 after,
+               struct index_item *ret_items, unsigned room, unsigned *ret_count, struct err *err) {
     ASSERT(slice_bits <= PLACE_SLICE_BITS_MAX && slice >> slice_bits == 0);
     struct chunk_key from = {.kind = 'c'};
     if (id128_is_zero(after))
@@ -326,14 +335,15 @@ int index_list(struct index *index, unsigned slice_bits, uint32_t slice, struct 
     unsigned found = 0;
     int rc = 0;
     struct kv_iter *iter = kv_iter_new(index->kv, NULL);
-    for (kv_iter_seek(iter, SPAN_OF(from)); rc == 0 && found < room && kv_iter_valid(iter); kv_iter_next(iter)) {
+    for (kv_iter_seek(iter, SPAN_OF(from)); rc == 0 && found < room && kv_iter_valid(iter);
+         kv_iter_next(iter)) {
         struct index_item item;
         if (*kv_iter_key(iter).data != 'c')
             break;
         rc = item_decode(iter, &item, err);
         if (rc != 0 || id128_equal(item.id, after))
             continue;
-        if (slice_bits > 0 && ring_hash(item.id) >> (64 - slice_bits) != slice)
+        if (slice_bits > 0 && place_hash(item.id) >> (64 - slice_bits) != slice)
             break;
         ret_items[found++] = item;
     }

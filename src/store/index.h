@@ -1,8 +1,10 @@
-/* Where each chunk is, and which are dead: an ordered map in os/kv, without a log of its own. What a crash takes from it is
- * always the newest part, and is found again in the volumes; all of it can be.
+/* Where each chunk is, and which are dead: an ordered map in os/kv, without a log of its own. What
+ * a crash takes from it is always the newest part, and is found again in the volumes; all of it can
+ * be.
  *
- * Keys sort by the chunk's place on the ring, so that a slice is a range. For each slice there is a digest of the ids of its
- * sound chunks, kept in memory: two holders of a slice compare them. Any thread. */
+ * Keys sort by the chunk's place on the ring, so that a slice is a range. For each slice there is a
+ * digest of the ids of its sound chunks, kept in memory: two holders of a slice compare them. Any
+ * thread. */
 #ifndef QUERN_STORE_INDEX_H
 #define QUERN_STORE_INDEX_H
 
@@ -43,7 +45,8 @@ struct index;
 int index_open(const char *path, struct index **ret_index, struct err *err);
 struct index *index_close(struct index *index); /* flushes first; NULL is fine */
 
-/* Calls for every chunk, and keeps what visit makes of item->entry; CHUNK_NONE forgets it. Builds the digests. */
+/* Calls for every chunk, and keeps what visit makes of item->entry; CHUNK_NONE forgets it. Builds
+ * the digests. */
 typedef int index_visit(void *context, struct index_item *item, struct err *err);
 int index_load(struct index *index, index_visit *visit, void *context, struct err *err);
 
@@ -54,16 +57,16 @@ int index_expire(struct index *index, uint64_t now_ms, struct err *err);
 /* entry->state is CHUNK_NONE when it was never heard of. */
 int index_get(struct index *index, struct id128 id, struct index_entry *ret_entry, struct err *err);
 
-/* Adds a chunk, or replaces a bad copy; *ret_previous is what was there. ERR_EXISTS when there is a live one, ERR_CONFLICT
- * when it was deleted; *ret_previous is set then, too. */
-int index_put(struct index *index, struct id128 id, const struct index_entry *entry, struct index_entry *ret_previous,
-              struct err *err);
+/* Adds a chunk, or replaces a bad copy; *ret_previous is what was there. ERR_EXISTS when there is a
+ * live one, ERR_CONFLICT when it was deleted; *ret_previous is set then, too. */
+int index_put(struct index *index, struct id128 id, const struct index_entry *entry,
+              struct index_entry *ret_previous, struct err *err);
 
 /* Takes a live copy for bad. */
 int index_mark_bad(struct index *index, struct id128 id, struct err *err);
 
-/* Makes tombstones, durable when it returns. ret_items (count of them) are those that had space to give back; their number
- * goes to *ret_dead. The ids of chunks never seen are remembered, too. */
+/* Makes tombstones, durable when it returns. ret_items (count of them) are those that had space to
+ * give back; their number goes to *ret_dead. The ids of chunks never seen are remembered, too. */
 int index_kill(struct index *index, const struct id128 *ids, unsigned count, uint64_t now_ms,
                struct index_item *ret_items, unsigned *ret_dead, struct err *err);
 /* Notes that the space of a dead chunk was given back. */
@@ -80,10 +83,12 @@ int index_flush(struct index *index, struct err *err);
 
 /* 2^slice_bits digests. */
 void index_digests(struct index *index, unsigned slice_bits, uint64_t *ret_digests);
-/* Chunks of a slice in a fixed order, also bad and dead ones: those after *after, or from the first if it is zero. */
-int index_list(struct index *index, unsigned slice_bits, uint32_t slice, struct id128 after, struct index_item *ret_items,
-               unsigned room, unsigned *ret_count, struct err *err);
+/* Chunks of a slice in a fixed order, also bad and dead ones: those after *after, or from the first
+ * if it is zero. */
+int index_list(struct index *index, unsigned slice_bits, uint32_t slice, struct id128 after,
+               struct index_item *ret_items, unsigned room, unsigned *ret_count, struct err *err);
 
-void index_totals(struct index *index, uint64_t *ret_chunks, uint64_t *ret_bytes); /* of live ones */
+void index_totals(struct index *index, uint64_t *ret_chunks,
+                  uint64_t *ret_bytes); /* of live ones */
 
 #endif

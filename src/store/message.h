@@ -1,12 +1,14 @@
 /* The bodies of the store's rpc messages. Integers are little-endian.
  *
- *     CHUNK_WRITE   struct chunk_write_request, then CHUNK_DATA ..., then CHUNK_END struct chunk_end
+ *     CHUNK_WRITE   struct chunk_write_request, then CHUNK_DATA ..., then CHUNK_END struct
+ * chunk_end
  *                     -> CHUNK_DONE. After an error the receiver skips to CHUNK_END.
  *     CHUNK_READ    struct chunk_read_request      -> CHUNK_DATA ..., CHUNK_END (empty)
  *     CHUNK_DELETE  ids                            -> CHUNK_DONE
  *     CHUNK_DIGESTS struct chunk_digests_request   -> u64 for each slice
- *     CHUNK_LIST    struct chunk_list_request      -> struct chunk_list_item ...; fewer than LIST_ITEMS_MAX: the end
- *     STORE_STATUS  empty                          -> struct store_status_reply */
+ *     CHUNK_LIST    struct chunk_list_request      -> struct chunk_list_item ...; fewer than
+ * LIST_ITEMS_MAX: the end STORE_STATUS  empty                          -> struct store_status_reply
+ */
 #ifndef QUERN_STORE_MESSAGE_H
 #define QUERN_STORE_MESSAGE_H
 

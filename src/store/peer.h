@@ -15,9 +15,9 @@ static inline uint64_t deadline_within(uint64_t deadline_ns, uint64_t ms) {
     return soon_ns < deadline_ns ? soon_ns : deadline_ns;
 }
 
-/* Reads the range of the node's copy; the data was verified there and on the way. Not 0 from the sink ends it with that
- * code. */
-int peer_read(struct rpc_client *rpc, uint32_t node, const struct chunk_read_request *range, store_sink *sink,
-              void *context, uint64_t deadline_ns, struct err *err);
+/* Reads the range of the node's copy; the data was verified there and on the way. Not 0 from the
+ * sink ends it with that code. */
+int peer_read(struct rpc_client *rpc, uint32_t node, const struct chunk_read_request *range,
+              store_sink *sink, void *context, uint64_t deadline_ns, struct err *err);
 
 #endif

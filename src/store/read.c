@@ -1,4 +1,5 @@
-/* Reading a chunk from this node's disk: every block is checked before a byte of it is handed on. */
+/* Reading a chunk from this node's disk: every block is checked before a byte of it is handed on.
+ */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -22,8 +23,8 @@ static void reader_fini(struct reader *reader) {
     free(reader->piece);
 }
 
-static int reader_open(struct store *store, struct id128 id, const struct index_entry *entry, struct reader *reader,
-                       struct err *err) {
+static int reader_open(struct store *store, struct id128 id, const struct index_entry *entry,
+                       struct reader *reader, struct err *err) {
     int rc = volumes_get(store->volumes, entry->volume, id, &reader->volume, err);
     if (rc == ERR_NOT_FOUND)
         return err_set(err, ERR_CORRUPT, "the chunk's volume is missing");
@@ -38,8 +39,10 @@ static int reader_open(struct store *store, struct id128 id, const struct index_
 static int read_blocks(struct reader *reader, uint32_t first, uint32_t count, struct err *err) {
     const struct chunk_header *header = reader->header;
     uint64_t from = (uint64_t)first * CHUNK_BLOCK_BYTES;
-    uint64_t bytes = (count - 1) * CHUNK_BLOCK_BYTES + chunk_block_bytes(header->length, first + count - 1);
-    int rc = file_read_at(reader->volume->fd, reader->piece, bytes, header->offset + header->room_bytes + from, err);
+    uint64_t bytes =
+        (count - 1) * CHUNK_BLOCK_BYTES + chunk_block_bytes(header->length, first + count - 1);
+    int rc = file_read_at(reader->volume->fd, reader->piece, bytes,
+                          header->offset + header->room_bytes + from, err);
     for (uint32_t i = 0; rc == 0 && i < count; i++) {
         if (!chunk_block_is_sound(header, first + i, reader->piece + i * CHUNK_BLOCK_BYTES))
             rc = err_set(err, ERR_CORRUPT, "block %u fails its checksum", first + i);
@@ -48,8 +51,8 @@ static int read_blocks(struct reader *reader, uint32_t first, uint32_t count, st
 }
 
 /* *ret_sink_code is the sink's, so that its errors are not taken for the disk's. */
-static int read_range(struct reader *reader, uint64_t offset, uint64_t length, store_sink *sink, void *context,
-                      int *ret_sink_code, struct err *err) {
+static int read_range(struct reader *reader, uint64_t offset, uint64_t length, store_sink *sink,
+                      void *context, int *ret_sink_code, struct err *err) {
     uint64_t end = offset + length;
     while (offset < end) {
         uint32_t first = (uint32_t)(offset / CHUNK_BLOCK_BYTES);
@@ -86,14 +89,16 @@ int chunk_verify(const struct volume *volume, const struct chunk_header *header,
                             .header = (struct chunk_header *)(uintptr_t)header,
                             .piece = malloc(LOCAL_PIECE_BYTES)};
     int sink_code = 0;
-    int rc = reader.piece == NULL ? err_set(err, ERR_NOMEM, "a piece of a chunk")
-                                  : read_range(&reader, 0, header->length, sink_nothing, NULL, &sink_code, err);
+    int rc = reader.piece == NULL
+                 ? err_set(err, ERR_NOMEM, "a piece of a chunk")
+                 : read_range(&reader, 0, header->length, sink_nothing, NULL, &sink_code, err);
     free(reader.piece);
     return rc;
 }
 
 /* A read that fails is the copy's fault, unless the chunk was deleted or replaced meanwhile. */
-static int read_failed(struct store *store, struct id128 id, const struct index_entry *entry, int rc, struct err *err) {
+static int read_failed(struct store *store, struct id128 id, const struct index_entry *entry,
+                       int rc, struct err *err) {
     if (rc != ERR_CORRUPT && rc != ERR_IO)
         return rc;
     struct index_entry now;
@@ -108,7 +113,8 @@ static int read_failed(struct store *store, struct id128 id, const struct index_
     return rc == ERR_IO ? ERR_CORRUPT : rc;
 }
 
-static int find(struct store *store, struct id128 id, struct index_entry *ret_entry, struct err *err) {
+static int find(struct store *store, struct id128 id, struct index_entry *ret_entry,
+                struct err *err) {
     struct index_entry entry;
     int rc = index_get(store->index, id, &entry, err);
     if (rc != 0)
@@ -121,8 +127,8 @@ static int find(struct store *store, struct id128 id, struct index_entry *ret_en
     return 0;
 }
 
-int local_read(struct store *store, struct id128 id, uint64_t offset, uint64_t length, store_sink *sink, void *context,
-               struct err *err) {
+int local_read(struct store *store, struct id128 id, uint64_t offset, uint64_t length,
+               store_sink *sink, void *context, struct err *err) {
     struct index_entry entry;
     int rc = find(store, id, &entry, err);
     if (rc != 0)
@@ -176,8 +182,8 @@ static int sink_file(void *context, const void *data, size_t size) {
 }
 
 /* A small chunk shares its file with others: the caller gets a copy in memory. */
-static int open_copy(struct store *store, struct id128 id, const struct index_entry *entry, int *ret_fd,
-                     struct err *err) {
+static int open_copy(struct store *store, struct id128 id, const struct index_entry *entry,
+                     int *ret_fd, struct err *err) {
     _cleanup_(fd_closep) int fd = memfd_create("chunk", MFD_CLOEXEC);
     if (fd < 0)
         return err_set(err, ERR_NOMEM, "memory file: %m");
@@ -189,13 +195,14 @@ static int open_copy(struct store *store, struct id128 id, const struct index_en
     return rc;
 }
 
-static int open_own(struct store *store, struct id128 id, const struct index_entry *entry, int *ret_fd,
-                    struct err *err) {
+static int open_own(struct store *store, struct id128 id, const struct index_entry *entry,
+                    int *ret_fd, struct err *err) {
     struct volume *volume;
     int rc = volumes_get(store->volumes, 0, id, &volume, err);
     if (rc != 0)
         return rc;
-    _cleanup_(fd_closep) int fd = fcntl(volume->fd, F_DUPFD_CLOEXEC, 0); /* a file of its own: nobody else seeks in it */
+    _cleanup_(fd_closep) int fd =
+        fcntl(volume->fd, F_DUPFD_CLOEXEC, 0); /* a file of its own: nobody else seeks in it */
     volume_unref(volume);
     if (fd < 0)
         return err_set(err, ERR_IO, "dup: %m");

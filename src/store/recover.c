@@ -1,7 +1,8 @@
 /* Recovery at start: the index and the volumes are brought into agreement.
  *
- * The index may lack its newest part. So volumes that it does not know to be complete are read from header to header; a
- * chunk that is new to it was perhaps never acknowledged, so its data is checked before it counts. */
+ * The index may lack its newest part. So volumes that it does not know to be complete are read from
+ * header to header; a chunk that is new to it was perhaps never acknowledged, so its data is
+ * checked before it counts. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -39,8 +40,8 @@ static struct index_entry entry_of(const struct chunk_header *header, bool sound
 }
 
 /* A chunk that the index does not have, or only a bad copy of. */
-static int enter_found(struct store *store, const struct volume *volume, const struct chunk_header *header,
-                       struct err *err) {
+static int enter_found(struct store *store, const struct volume *volume,
+                       const struct chunk_header *header, struct err *err) {
     int rc = chunk_verify(volume, header, err);
     if (rc != 0 && rc != ERR_CORRUPT && rc != ERR_IO)
         return rc;
@@ -51,8 +52,8 @@ static int enter_found(struct store *store, const struct volume *volume, const s
     return rc;
 }
 
-static int visit_chunk(struct store *store, const struct volume *volume, const struct chunk_header *header,
-                       struct err *err) {
+static int visit_chunk(struct store *store, const struct volume *volume,
+                       const struct chunk_header *header, struct err *err) {
     struct index_entry known;
     int rc = index_get(store->index, header->id, &known, err);
     if (rc != 0)
@@ -137,7 +138,9 @@ static int check_own(struct store *store, struct volume *volume, struct id128 id
     int rc = volume_read_header(volume, VOLUME_ALIGN, &header, err);
     if (rc != 0)
         return rc;
-    rc = id128_equal(header->id, id) ? 0 : err_set(err, ERR_CORRUPT, "%s has another chunk", volume->name);
+    rc = id128_equal(header->id, id)
+             ? 0
+             : err_set(err, ERR_CORRUPT, "%s has another chunk", volume->name);
     if (rc == 0)
         rc = volume_sync(volume, err);
     if (rc == 0)
@@ -160,8 +163,8 @@ static int visit_own(void *context, struct id128 id, struct err *err) {
     volume_unref(volume);
     if (rc != ERR_CORRUPT && known.state != CHUNK_DEAD)
         return rc;
-    uint64_t gone; /* deleted, or not a chunk: cut off before its first sync */
-    return volumes_free_chunk(store->volumes, 0, id, 0, 0, &gone, err);
+    return volumes_free_chunk(store->volumes, 0, id, 0, 0,
+                              err); /* deleted, or cut off before its first sync */
 }
 
 int store_recover(struct store *store, struct err *err) {
@@ -172,5 +175,5 @@ int store_recover(struct store *store, struct err *err) {
         rc = volumes_each_own(store->volumes, visit_own, store, err);
     if (rc == 0)
         volumes_recovered(store->volumes);
-    return rc;
+    return rc != 0 ? rc : store_drop_empty_volumes(store, err);
 }

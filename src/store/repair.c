@@ -1,5 +1,5 @@
-/* Repair in rounds: the digests of all shared slices are compared with each peer, the slices that differ are listed, and
- * what is missing here is fetched by a few threads. Deaths win over life. */
+/* Repair in rounds: the digests of all shared slices are compared with each peer, the slices that
+ * differ are listed, and what is missing here is fetched by a few threads. Deaths win over life. */
 #include "store/repair.h"
 
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "store/peer.h"
 
 #define ROUND_MS 5000
-#define POLL_MS 250       /* for a new map */
+#define POLL_MS 250 /* for a new map */
 #define CALL_MS_MAX 10000
 #define FETCH_MS_MAX 120000
 #define SETTLED_MS 2000   /* younger chunks may still be on their way here */
@@ -66,8 +66,8 @@ static bool owns(const struct place_map *map, uint32_t slice, uint32_t node) {
 }
 
 /* Notes what is missing of a page, and carries out deaths that were missed. */
-static int compare_items(struct repair *repair, uint32_t peer, const struct chunk_list_item *items, size_t count,
-                         struct err *err) {
+static int compare_items(struct repair *repair, uint32_t peer, const struct chunk_list_item *items,
+                         size_t count, struct err *err) {
     struct store *store = repair->store;
     struct id128 dead[LIST_ITEMS_MAX];
     unsigned dead_count = 0;
@@ -80,13 +80,15 @@ static int compare_items(struct repair *repair, uint32_t peer, const struct chun
         if (items[i].state == CHUNK_DEAD && held)
             dead[dead_count++] = items[i].id;
         bool wanted = entry.state == CHUNK_NONE || entry.state == CHUNK_BAD;
-        if (items[i].state == CHUNK_LIVE && wanted && items[i].age_ms >= SETTLED_MS && repair->count < MISSING_MAX)
+        if (items[i].state == CHUNK_LIVE && wanted && items[i].age_ms >= SETTLED_MS &&
+            repair->count < MISSING_MAX)
             repair->missing[repair->count++] = (struct missing){items[i], peer};
     }
     return dead_count > 0 ? local_delete(store, dead, dead_count, err) : 0;
 }
 
-static int compare_slice(struct repair *repair, uint32_t peer, unsigned slice_bits, uint32_t slice, struct err *err) {
+static int compare_slice(struct repair *repair, uint32_t peer, unsigned slice_bits, uint32_t slice,
+                         struct err *err) {
     struct chunk_list_request request = {.slice_bits = slice_bits, .slice = slice};
     size_t count = LIST_ITEMS_MAX;
     while (count == LIST_ITEMS_MAX && repair->count < MISSING_MAX) {
@@ -96,7 +98,8 @@ static int compare_slice(struct repair *repair, uint32_t peer, unsigned slice_bi
                           clock_deadline_ms(CALL_MS_MAX), &body, err);
         if (rc != 0)
             return rc;
-        const struct chunk_list_item *items = (const struct chunk_list_item *)(const void *)body.data;
+        const struct chunk_list_item *items =
+            (const struct chunk_list_item *)(const void *)body.data;
         count = body.size / sizeof *items;
         if (body.size % sizeof *items != 0 || count > LIST_ITEMS_MAX)
             return err_set(err, ERR_PROTOCOL, "node %u: a malformed list of chunks", peer);
@@ -109,22 +112,24 @@ static int compare_slice(struct repair *repair, uint32_t peer, unsigned slice_bi
     return 0;
 }
 
-static int compare_digests(struct repair *repair, const struct place_map *map, uint32_t peer, const uint64_t *theirs,
-                           struct err *err) {
+static int compare_digests(struct repair *repair, const struct place_map *map, uint32_t peer,
+                           const uint64_t *theirs, struct err *err) {
     uint32_t self = repair->store->identity.node_id;
     _cleanup_(freep) uint64_t *ours = calloc(place_slice_count(map), sizeof *ours);
     if (ours == NULL)
         return err_set(err, ERR_NOMEM, "digests");
     index_digests(repair->store->index, map->slice_bits, ours);
     int rc = 0;
-    for (uint32_t slice = 0; rc == 0 && slice < place_slice_count(map) && !is_stopping(repair); slice++) {
+    for (uint32_t slice = 0; rc == 0 && slice < place_slice_count(map) && !is_stopping(repair);
+         slice++) {
         if (ours[slice] != theirs[slice] && owns(map, slice, self) && owns(map, slice, peer))
             rc = compare_slice(repair, peer, map->slice_bits, slice, err);
     }
     return rc;
 }
 
-static int compare_peer(struct repair *repair, const struct place_map *map, uint32_t peer, struct err *err) {
+static int compare_peer(struct repair *repair, const struct place_map *map, uint32_t peer,
+                        struct err *err) {
     struct chunk_digests_request request = {.slice_bits = map->slice_bits};
     _cleanup_(buf_finip) struct buf body = BUF_INIT;
     struct span bytes = {(const char *)&request, sizeof request};
@@ -151,7 +156,8 @@ static int fetch(struct store *store, const struct missing *missing, struct err 
     if (rc != 0)
         return rc;
     struct chunk_read_request range = {.id = item->id, .offset = 0, .length = item->length};
-    rc = peer_read(store->client, missing->node, &range, sink_local, write, clock_deadline_ms(FETCH_MS_MAX), err);
+    rc = peer_read(store->client, missing->node, &range, sink_local, write,
+                   clock_deadline_ms(FETCH_MS_MAX), err);
     if (rc == 0)
         return local_write_end(write, item->length, item->crc32c, err);
     local_write_abort(write);
@@ -184,7 +190,8 @@ static void fetch_chunk(struct repair *repair, unsigned first) {
 
 static void *fetcher_run(void *context) {
     struct repair *repair = context;
-    for (unsigned i; (i = atomic_fetch_add(&repair->next, 1)) < repair->count && !is_stopping(repair);) {
+    for (unsigned i;
+         (i = atomic_fetch_add(&repair->next, 1)) < repair->count && !is_stopping(repair);) {
         if (is_first_of_chunk(repair, i))
             fetch_chunk(repair, i);
     }
@@ -209,7 +216,8 @@ static unsigned count_missing(struct repair *repair) {
     unsigned count = 0;
     for (unsigned i = 0; i < repair->count; i++) {
         struct index_entry entry;
-        if (is_first_of_chunk(repair, i) && index_get(repair->store->index, repair->missing[i].item.id, &entry, NULL) == 0)
+        if (is_first_of_chunk(repair, i) &&
+            index_get(repair->store->index, repair->missing[i].item.id, &entry, NULL) == 0)
             count += entry.state == CHUNK_NONE || entry.state == CHUNK_BAD;
     }
     return count;
@@ -223,7 +231,8 @@ static bool repair_round(struct repair *repair, const struct place_map *map) {
     repair->count = 0;
     for (uint32_t i = 0; i < map->node_count && !is_stopping(repair); i++) {
         const struct place_node *node = &map->nodes[i];
-        if (node->id == repair->store->identity.node_id || node->down || !(node->roles & ROLE_STORE))
+        if (node->id == repair->store->identity.node_id || node->down ||
+            !(node->roles & ROLE_STORE))
             continue;
         struct err err = {0};
         int rc = compare_peer(repair, map, node->id, &err);
@@ -258,7 +267,8 @@ static void keep_house(struct repair *repair) {
     }
 }
 
-/* Until the round's time is over, the map changes, somebody wakes it or it is to stop; returns whether it goes on. */
+/* Until the round's time is over, the map changes, somebody wakes it or it is to stop; returns
+ * whether it goes on. */
 static bool wait_for_round(struct repair *repair, uint64_t epoch) {
     struct meta_client *meta = atomic_load(&repair->store->meta);
     uint64_t deadline_ns = clock_deadline_ms(ROUND_MS);

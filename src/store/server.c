@@ -36,7 +36,8 @@ static int reply_malformed(struct rpc_conn *conn) {
 /* ---- writing ---- */
 
 /* Owners that are chosen by an older map are refused when they are others by the map known here. */
-static int check_owners(struct store *store, const struct chunk_write_request *request, struct err *err) {
+static int check_owners(struct store *store, const struct chunk_write_request *request,
+                        struct err *err) {
     struct meta_client *meta = atomic_load(&store->meta);
     if (meta == NULL)
         return 0;
@@ -134,7 +135,8 @@ static int handle_delete(void *context, struct rpc_conn *conn, uint16_t type, st
     if (count == 0 || count > DELETE_IDS_MAX || body->size % sizeof(struct id128) != 0)
         return reply_malformed(conn);
     struct err err = {0};
-    int rc = local_delete(store, (const struct id128 *)(const void *)body->data, (unsigned)count, &err);
+    int rc =
+        local_delete(store, (const struct id128 *)(const void *)body->data, (unsigned)count, &err);
     return reply_result(conn, rc, &err);
 }
 
@@ -154,25 +156,26 @@ static int handle_digests(void *context, struct rpc_conn *conn, uint16_t type, s
 }
 
 static struct chunk_list_item list_item(const struct index_item *item, uint64_t now_ms) {
-    return (struct chunk_list_item){.id = item->id,
-                                    .length = item->entry.length,
-                                    .age_ms = now_ms > item->entry.time_ms ? now_ms - item->entry.time_ms : 0,
-                                    .crc32c = item->entry.crc32c,
-                                    .state = item->entry.state};
+    return (struct chunk_list_item){
+        .id = item->id,
+        .length = item->entry.length,
+        .age_ms = now_ms > item->entry.time_ms ? now_ms - item->entry.time_ms : 0,
+        .crc32c = item->entry.crc32c,
+        .state = item->entry.state};
 }
 
 static int handle_list(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
     struct store *store = context;
     struct chunk_list_request request;
-    if (!message_take(body, &request, sizeof request) || request.slice_bits > PLACE_SLICE_BITS_MAX ||
-        request.slice >> request.slice_bits != 0)
+    if (!message_take(body, &request, sizeof request) ||
+        request.slice_bits > PLACE_SLICE_BITS_MAX || request.slice >> request.slice_bits != 0)
         return reply_malformed(conn);
     struct index_item *items = calloc(LIST_ITEMS_MAX, sizeof *items);
     struct err err = {0};
     unsigned count = 0;
     int rc = items == NULL ? err_set(&err, ERR_NOMEM, "a list of chunks")
-                           : index_list(store->index, request.slice_bits, request.slice, request.after, items,
-                                        LIST_ITEMS_MAX, &count, &err);
+                           : index_list(store->index, request.slice_bits, request.slice,
+                                        request.after, items, LIST_ITEMS_MAX, &count, &err);
     buf_clear(body);
     uint64_t now_ms = clock_wall_ms();
     for (unsigned i = 0; i < count; i++) {

@@ -73,16 +73,18 @@ struct store *store_stop(struct store *store) {
 void store_get_status(struct store *store, struct store_status *ret_status) {
     struct store_status status = {.failed = atomic_load(&store->failed)};
     index_totals(store->index, &status.chunks, &status.bytes);
-    (void)volumes_disk_space(store->volumes, &status.disk_free_bytes, &status.disk_total_bytes, NULL);
+    (void)volumes_disk_space(store->volumes, &status.disk_free_bytes, &status.disk_total_bytes,
+                             NULL);
     repair_counts(store->repair, &status.missing_chunks, &status.repaired_chunks);
     *ret_status = status;
 }
 
-int store_remote_status(struct rpc_client *client, uint32_t node, uint64_t deadline_ns, struct store_status *ret_status,
-                        struct err *err) {
+int store_remote_status(struct rpc_client *client, uint32_t node, uint64_t deadline_ns,
+                        struct store_status *ret_status, struct err *err) {
     _cleanup_(buf_finip) struct buf body = BUF_INIT;
     struct store_status_reply message;
-    int rc = rpc_call(client, node, RPC_STORE_STATUS, SPAN_LITERAL(""), true /* idempotent */, deadline_ns, &body, err);
+    int rc = rpc_call(client, node, RPC_STORE_STATUS, SPAN_LITERAL(""), true /* idempotent */,
+                      deadline_ns, &body, err);
     if (rc != 0)
         return rc;
     if (!message_take(&body, &message, sizeof message))

@@ -1,4 +1,5 @@
-/* One node's chunks: round trips, recovery from every kind of loss, damage, deletion, a full disk, a failing disk. */
+/* One node's chunks: round trips, recovery from every kind of loss, damage, deletion, a full disk,
+ * a failing disk. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +43,8 @@ static bool is_of_volumes(int fd) {
 }
 
 static bool fails_now(int fd) {
-    if (atomic_load(&calls_to_failure) <= 0 || !is_of_volumes(fd) || atomic_fetch_sub(&calls_to_failure, 1) != 1)
+    if (atomic_load(&calls_to_failure) <= 0 || !is_of_volumes(fd) ||
+        atomic_fetch_sub(&calls_to_failure, 1) != 1)
         return false;
     errno = atomic_load(&failing_errno);
     return true;
@@ -65,7 +67,8 @@ int fsync(int fd) {
 struct place_map *meta_map(struct meta_client *client) {
     abort();
 }
-struct place_map *meta_map_refresh(struct meta_client *client, uint64_t epoch, uint64_t deadline_ns) {
+struct place_map *meta_map_refresh(struct meta_client *client, uint64_t epoch,
+                                   uint64_t deadline_ns) {
     abort();
 }
 
@@ -77,8 +80,8 @@ struct world {
 };
 
 static int open_store(struct world *world, struct err *err) {
-    struct store_options options = {.dir = world->dir,
-                                    .identity = {.cluster_id = {{7}}, .incarnation = {{1}}, .node_id = 1}};
+    struct store_options options = {
+        .dir = world->dir, .identity = {.cluster_id = {{7}}, .incarnation = {{1}}, .node_id = 1}};
     return store_start(&options, &world->store, err);
 }
 
@@ -144,7 +147,8 @@ static struct sample sample_new(uint64_t seed, uint64_t length) {
     return sample;
 }
 
-static int put_with_max(struct store *store, const struct sample *sample, uint64_t length_max, struct err *err) {
+static int put_with_max(struct store *store, const struct sample *sample, uint64_t length_max,
+                        struct err *err) {
     struct local_write *write;
     int rc = local_write_begin(store, sample->id, length_max, &write, err);
     if (rc != 0)
@@ -179,7 +183,8 @@ static int sink_check(void *context, const void *data, size_t size) {
     return 0;
 }
 
-static int get_range(struct store *store, const struct sample *sample, uint64_t offset, uint64_t length) {
+static int get_range(struct store *store, const struct sample *sample, uint64_t offset,
+                     uint64_t length) {
     struct check check = {sample->data + offset, length};
     int rc = local_read(store, sample->id, offset, length, sink_check, &check, NULL);
     if (rc == 0)
@@ -217,16 +222,18 @@ static void free_samples(struct sample *samples) {
 }
 
 /* Changes bytes of a volume file behind the store's back. */
-static void overwrite(struct world *world, const struct sample *sample, int64_t offset_in_region, const void *data,
-                      size_t size) {
+static void overwrite(struct world *world, const struct sample *sample, int64_t offset_in_region,
+                      const void *data, size_t size) {
     struct index_entry entry;
     assert_int_equal(index_get(world->store->index, sample->id, &entry, NULL), 0);
     struct volume *volume;
-    assert_int_equal(volumes_get(world->store->volumes, entry.volume, sample->id, &volume, NULL), 0);
+    assert_int_equal(volumes_get(world->store->volumes, entry.volume, sample->id, &volume, NULL),
+                     0);
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/volumes/%s", world->dir, volume->name);
     int fd = open(path, O_WRONLY | O_CLOEXEC);
-    assert_int_equal(pwrite(fd, data, size, (off_t)((int64_t)entry.offset + offset_in_region)), size);
+    assert_int_equal(pwrite(fd, data, size, (off_t)((int64_t)entry.offset + offset_in_region)),
+                     size);
     close(fd);
     volume_unref(volume);
 }
@@ -253,13 +260,16 @@ static void test_round_trip(void **state) {
     put_samples(world->store, samples);
     get_samples(world->store, samples);
     const struct sample *large = &samples[LENGTH_COUNT - 1];
-    static const uint64_t ranges[][2] = {{0, 1}, {65535, 2}, {65536, 65536}, {300000, 1000000}, {LARGE, 12345}};
+    static const uint64_t ranges[][2] = {
+        {0, 1}, {65535, 2}, {65536, 65536}, {300000, 1000000}, {LARGE, 12345}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         assert_int_equal(get_range(world->store, large, ranges[i][0], ranges[i][1]), 0);
-    assert_int_equal(local_read(world->store, large->id, LARGE, 12346, sink_check, NULL, NULL), ERR_INVALID);
+    assert_int_equal(local_read(world->store, large->id, LARGE, 12346, sink_check, NULL, NULL),
+                     ERR_INVALID);
     assert_int_equal(put(world->store, large, NULL), ERR_EXISTS);
     struct id128 unknown = random_id128();
-    assert_int_equal(local_read(world->store, unknown, 0, 1, sink_check, NULL, NULL), ERR_NOT_FOUND);
+    assert_int_equal(local_read(world->store, unknown, 0, 1, sink_check, NULL, NULL),
+                     ERR_NOT_FOUND);
     reopen(world);
     get_samples(world->store, samples);
     lose_index(world);
@@ -272,7 +282,9 @@ static void test_descriptor_is_the_chunk(void **state) {
     struct world *world = *state;
     for (int large = 0; large < 2; large++) {
         struct sample sample = sample_new(11 + (unsigned)large, large ? LARGE + 77 : 777);
-        assert_int_equal(put_with_max(world->store, &sample, CHUNK_BYTES_MAX - (large ? 0 : CHUNK_BYTES_MAX / 2), NULL), 0);
+        assert_int_equal(put_with_max(world->store, &sample,
+                                      CHUNK_BYTES_MAX - (large ? 0 : CHUNK_BYTES_MAX / 2), NULL),
+                         0);
         reopen(world); /* not verified any more */
         int fd = -1;
         assert_int_equal(local_open(world->store, sample.id, &fd, NULL), 0);
@@ -304,14 +316,16 @@ static void test_wrong_content_is_refused(void **state) {
     assert_int_equal(get(world->store, &sample), ERR_NOT_FOUND);
     assert_true(blocks_used(world) <= 8192);
     struct local_write *none;
-    assert_int_equal(local_write_begin(world->store, sample.id, CHUNK_BYTES_MAX + 1, &none, NULL), ERR_LIMIT);
+    assert_int_equal(local_write_begin(world->store, sample.id, CHUNK_BYTES_MAX + 1, &none, NULL),
+                     ERR_LIMIT);
     free(sample.data);
 }
 
 /* Garbage and copies of headers where nothing was written; a tail cut off; all without an index. */
 static void test_recovery_ignores_garbage(void **state) {
     struct world *world = *state;
-    struct sample first = sample_new(1, 50000), second = sample_new(2, 50000), third = sample_new(3, 300000);
+    struct sample first = sample_new(1, 50000), second = sample_new(2, 50000),
+                  third = sample_new(3, 300000);
     assert_int_equal(put(world->store, &first, NULL), 0);
     struct local_write *unfinished;
     struct sample lost = sample_new(4, 1000000);
@@ -320,7 +334,8 @@ static void test_recovery_ignores_garbage(void **state) {
     assert_int_equal(put(world->store, &second, NULL), 0);
     assert_int_equal(put(world->store, &third, NULL), 0);
 
-    /* the first's whole region again, where the unfinished one has its data: a sound header at the wrong offset */
+    /* the first's whole region again, where the unfinished one has its data: a sound header at the
+     * wrong offset */
     char copy[4096 + 50000];
     struct index_entry entry;
     assert_int_equal(index_get(world->store->index, first.id, &entry, NULL), 0);
@@ -332,7 +347,8 @@ static void test_recovery_ignores_garbage(void **state) {
     /* the third loses its end */
     assert_int_equal(index_get(world->store->index, third.id, &entry, NULL), 0);
     char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/volumes/%016llx.volume", world->dir, (unsigned long long)entry.volume);
+    snprintf(path, sizeof path, "%s/volumes/%016llx.volume", world->dir,
+             (unsigned long long)entry.volume);
     local_write_abort(unfinished);
     lose_index(world);
     assert_int_equal(truncate(path, (off_t)(entry.offset + 4096 + 200000)), 0);
@@ -353,7 +369,8 @@ static void test_recovery_ignores_garbage(void **state) {
 /* A kill leaves files and regions half written: they go, and their space. */
 static void test_crash_in_writes(void **state) {
     struct world *world = *state;
-    struct sample small = sample_new(1, 1000000), large = sample_new(2, LARGE), whole = sample_new(3, 60000);
+    struct sample small = sample_new(1, 1000000), large = sample_new(2, LARGE),
+                  whole = sample_new(3, 60000);
     assert_int_equal(put(world->store, &whole, NULL), 0);
     if (fork() == 0) { /* its threads are not here: it only writes */
         struct local_write *write;
@@ -381,15 +398,18 @@ static void test_damage_is_never_given(void **state) {
     struct world *world = *state;
     for (int large = 0; large < 2; large++) {
         for (int where = 0; where < 3; where++) { /* the data, the header, a checksum */
-            struct sample sample = sample_new(20 + (unsigned)(2 * where + large), large ? LARGE : 200000);
+            struct sample sample =
+                sample_new(20 + (unsigned)(2 * where + large), large ? LARGE : 200000);
             assert_int_equal(put(world->store, &sample, NULL), 0);
             static const int64_t offsets[] = {0, 24, 80};
-            int64_t offset = where > 0 ? offsets[where] : (int64_t)chunk_header_room(sample.length) + 100000;
+            int64_t offset =
+                where > 0 ? offsets[where] : (int64_t)chunk_header_room(sample.length) + 100000;
             overwrite(world, &sample, offset, "?", 1);
             assert_int_equal(get(world->store, &sample), ERR_CORRUPT);
             int fd = -1;
             assert_int_equal(local_open(world->store, sample.id, &fd, NULL), ERR_CORRUPT);
-            assert_int_equal(get_range(world->store, &sample, 0, 10), ERR_CORRUPT); /* the copy is bad now */
+            assert_int_equal(get_range(world->store, &sample, 0, 10),
+                             ERR_CORRUPT); /* the copy is bad now */
             assert_int_equal(put(world->store, &sample, NULL), 0);
             assert_int_equal(get(world->store, &sample), 0);
             free(sample.data);
@@ -411,8 +431,10 @@ static void test_delete_gives_space_back(void **state) {
         ids[i] = samples[i].id;
     ids[LENGTH_COUNT] = random_id128(); /* never seen here */
     assert_int_equal(local_delete(world->store, ids, LENGTH_COUNT + 1, NULL), 0);
-    assert_int_equal(local_delete(world->store, ids, LENGTH_COUNT, NULL), 0); /* again is harmless */
-    assert_in_range(blocks_used(world), 4096, 8192); /* the header, and how the file system counts */
+    assert_int_equal(local_delete(world->store, ids, LENGTH_COUNT, NULL),
+                     0); /* again is harmless */
+    assert_in_range(blocks_used(world), 4096,
+                    8192); /* the header, and how the file system counts */
     struct store_status status;
     store_get_status(world->store, &status);
     assert_int_equal(status.chunks, 0);
@@ -420,7 +442,8 @@ static void test_delete_gives_space_back(void **state) {
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < LENGTH_COUNT; i++) {
             assert_int_equal(get(world->store, &samples[i]), ERR_NOT_FOUND);
-            assert_int_equal(put(world->store, &samples[i], NULL), ERR_CONFLICT); /* nobody brings it back */
+            assert_int_equal(put(world->store, &samples[i], NULL),
+                             ERR_CONFLICT); /* nobody brings it back */
         }
         reopen(world);
     }
@@ -430,13 +453,15 @@ static void test_delete_gives_space_back(void **state) {
 /* The index is as before the last steps: deaths are carried out again, lives are found again. */
 static void test_old_index(void **state) {
     struct world *world = *state;
-    struct sample small = sample_new(1, 50000), large = sample_new(2, LARGE), later = sample_new(3, 70000);
+    struct sample small = sample_new(1, 50000), large = sample_new(2, LARGE),
+                  later = sample_new(3, 70000);
     assert_int_equal(put(world->store, &small, NULL), 0);
     assert_int_equal(put(world->store, &large, NULL), 0);
     struct index_item dead[2];
     struct id128 ids[2] = {small.id, large.id};
     unsigned count;
-    assert_int_equal(index_kill(world->store->index, ids, 2, clock_wall_ms(), dead, &count, NULL), 0);
+    assert_int_equal(index_kill(world->store->index, ids, 2, clock_wall_ms(), dead, &count, NULL),
+                     0);
     assert_int_equal(count, 2); /* and here the power went */
     assert_int_equal(put(world->store, &later, NULL), 0);
     reopen(world);
@@ -461,12 +486,16 @@ static void test_digests_and_lists(void **state) {
         unsigned count, page, expected = 0;
         for (size_t i = 0; i < LENGTH_COUNT; i++)
             expected += place_slice_of(map, samples[i].id) == slice;
-        assert_int_equal(index_list(world->store->index, 4, slice, (struct id128){0}, items, LENGTH_COUNT + 1, &count, NULL), 0);
+        assert_int_equal(index_list(world->store->index, 4, slice, (struct id128){0}, items,
+                                    LENGTH_COUNT + 1, &count, NULL),
+                         0);
         assert_int_equal(count, expected);
         assert_true((before[slice] == after[slice]) == (count == 0));
         struct id128 at = {0};
         for (unsigned i = 0; i < count; i++) { /* the same, one at a time */
-            assert_int_equal(index_list(world->store->index, 4, slice, at, items + LENGTH_COUNT, 1, &page, NULL), 0);
+            assert_int_equal(
+                index_list(world->store->index, 4, slice, at, items + LENGTH_COUNT, 1, &page, NULL),
+                0);
             assert_int_equal(page, 1);
             at = items[LENGTH_COUNT].id;
             assert_true(id128_equal(at, items[i].id));
@@ -499,10 +528,13 @@ static void test_sealed_volume_goes(void **state) {
         free(sample.data);
         struct volume *volume; /* a region nobody fills: the volume is full */
         uint64_t offset;
-        for (uint64_t taken = 0; i < 2 && taken + (400 << 20) < VOLUME_BYTES_MAX; taken += 400 << 20) {
-            assert_int_equal(volumes_reserve(world->store->volumes, 400 << 20, &volume, &offset, NULL), 0);
+        for (uint64_t taken = 0; i < 2 && taken + (400 << 20) < VOLUME_BYTES_MAX;
+             taken += 400 << 20) {
+            assert_int_equal(
+                volumes_reserve(world->store->volumes, 400 << 20, &volume, &offset, NULL), 0);
             volume_end_region(volume, offset, 400 << 20, 400 << 20);
-            struct index_item item = {.entry = {volume->number, offset, 400 << 20, 0, 0, 0, CHUNK_DEAD, 0}};
+            struct index_item item = {
+                .entry = {volume->number, offset, 400 << 20, 0, 0, 0, CHUNK_DEAD, 0}};
             assert_int_equal(store_free_item(world->store, &item, NULL), 0);
             volume_unref(volume);
         }
@@ -522,8 +554,8 @@ static void test_sealed_volume_goes(void **state) {
     assert_int_equal(status.chunks, 1);
 }
 
-/* Each write and sync of the volumes fails once. A full disk is a refusal and leaves nothing; any other failure ends all
- * writing; what was acknowledged before is there, also after a restart. */
+/* Each write and sync of the volumes fails once. A full disk is a refusal and leaves nothing; any
+ * other failure ends all writing; what was acknowledged before is there, also after a restart. */
 static void test_each_call_fails_once(void **state) {
     static const int errnos[] = {ENOSPC, EIO};
     for (int e = 0; e < 2; e++) {
@@ -533,7 +565,8 @@ static void test_each_call_fails_once(void **state) {
                 teardown(state);
                 setup(state);
                 world = *state;
-                struct sample before = sample_new(1, 60000), sample = sample_new(2, large ? LARGE : 250000);
+                struct sample before = sample_new(1, 60000),
+                              sample = sample_new(2, large ? LARGE : 250000);
                 assert_int_equal(put(world->store, &before, NULL), 0);
                 atomic_store(&failing_errno, errnos[e]);
                 atomic_store(&calls_to_failure, call);
@@ -545,7 +578,8 @@ static void test_each_call_fails_once(void **state) {
                 struct sample other = sample_new(3, 1000);
                 if (rc == ERR_NOSPACE) {
                     assert_true(blocks_used(world) < 100000);
-                    assert_int_equal(put(world->store, &sample, NULL), 0); /* there is space again */
+                    assert_int_equal(put(world->store, &sample, NULL),
+                                     0); /* there is space again */
                     assert_int_equal(put(world->store, &other, NULL), 0);
                 } else if (rc != 0) {
                     assert_int_equal(rc, ERR_IO);
@@ -577,7 +611,8 @@ struct writer {
 static void *writer_run(void *context) {
     struct writer *writer = context;
     for (unsigned i = 0; i < EACH; i++) {
-        struct sample sample = sample_new(1000 + writer->number * EACH + i, i % 6 == 5 ? LARGE : 1000 + 30000 * i);
+        struct sample sample =
+            sample_new(1000 + writer->number * EACH + i, i % 6 == 5 ? LARGE : 1000 + 30000 * i);
         assert_int_equal(put_with_max(writer->store, &sample, sample.length + 5000, NULL), 0);
         assert_int_equal(get(writer->store, &sample), 0);
         if (i % 3 == 0)

@@ -1,5 +1,5 @@
-/* One sync for all that wait for the same file: whoever comes first syncs for everybody who came until then. A failed sync
- * is for good: every later wait fails. Any thread. */
+/* One sync for all that wait for the same file: whoever comes first syncs for everybody who came
+ * until then. A failed sync is for good: every later wait fails. Any thread. */
 #ifndef QUERN_STORE_SYNC_H
 #define QUERN_STORE_SYNC_H
 
@@ -10,8 +10,8 @@
 #include "base/err.h"
 
 struct sync_group {
-    int fd;               /* not owned */
-    int (*sync)(int fd);  /* fdatasync, or fsync for a directory */
+    int fd;              /* not owned */
+    int (*sync)(int fd); /* fdatasync, or fsync for a directory */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     uint64_t asked;  /* tickets given */

@@ -24,8 +24,8 @@ void volume_name_own(struct id128 chunk_id, const char *suffix, char name[VOLUME
 }
 
 /* Owns fd from here on. */
-static int volume_new(struct volumes *set, const char *name, const struct volume_header *header, int fd,
-                      struct volume **ret_volume, struct err *err) {
+static int volume_new(struct volumes *set, const char *name, const struct volume_header *header,
+                      int fd, struct volume **ret_volume, struct err *err) {
     struct volume *volume = calloc(1, sizeof *volume);
     if (volume == NULL) {
         close(fd);
@@ -45,10 +45,12 @@ static int volume_new(struct volumes *set, const char *name, const struct volume
 
 int volume_create(struct volumes *set, const char *name, uint64_t number, struct id128 chunk_id,
                   struct volume **ret_volume, struct err *err) {
-    struct volume_header header = {.number = number, .chunk_id = chunk_id, .incarnation = set->incarnation};
+    struct volume_header header = {
+        .number = number, .chunk_id = chunk_id, .incarnation = set->incarnation};
     random_bytes(&header.key, sizeof header.key);
     volume_header_seal(&header);
-    _cleanup_(fd_closep) int fd = openat(set->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    _cleanup_(fd_closep) int fd =
+        openat(set->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 && errno == EEXIST)
         return err_set(err, ERR_EXISTS, "%s exists", name);
     if (fd < 0)
@@ -61,7 +63,8 @@ int volume_create(struct volumes *set, const char *name, uint64_t number, struct
     return rc;
 }
 
-int volume_open(struct volumes *set, const char *name, int access_mode, struct volume **ret_volume, struct err *err) {
+int volume_open(struct volumes *set, const char *name, int access_mode, struct volume **ret_volume,
+                struct err *err) {
     _cleanup_(fd_closep) int fd = openat(set->dir_fd, name, access_mode | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
         return err_set(err, ERR_NOT_FOUND, "%s does not exist", name);
@@ -107,11 +110,12 @@ int volume_sync(struct volume *volume, struct err *err) {
 
 void volume_punch(const struct volume *volume, uint64_t offset, uint64_t bytes) {
     if (bytes > 0)
-        (void)!fallocate(volume->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes);
+        (void)!fallocate(volume->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                         (off_t)bytes);
 }
 
-int volume_read_header(const struct volume *volume, uint64_t offset, struct chunk_header **ret_header,
-                       struct err *err) {
+int volume_read_header(const struct volume *volume, uint64_t offset,
+                       struct chunk_header **ret_header, struct err *err) {
     struct chunk_header *header = malloc(VOLUME_ALIGN);
     if (header == NULL)
         return err_set(err, ERR_NOMEM, "chunk header");
@@ -126,11 +130,12 @@ int volume_read_header(const struct volume *volume, uint64_t offset, struct chun
             return err_set(err, ERR_NOMEM, "chunk header");
         }
         header = larger;
-        rc = file_read_at(volume->fd, (char *)header + VOLUME_ALIGN, chunk_header_bytes(length) - VOLUME_ALIGN,
-                          offset + VOLUME_ALIGN, err);
+        rc = file_read_at(volume->fd, (char *)header + VOLUME_ALIGN,
+                          chunk_header_bytes(length) - VOLUME_ALIGN, offset + VOLUME_ALIGN, err);
     }
     if (rc == 0 && !chunk_header_is_sound(header, volume->key, volume->number, offset))
-        rc = err_set(err, ERR_CORRUPT, "%s: the header at %" PRIu64 " fails its checksum", volume->name, offset);
+        rc = err_set(err, ERR_CORRUPT, "%s: the header at %" PRIu64 " fails its checksum",
+                     volume->name, offset);
     if (rc != 0)
         free(header);
     else

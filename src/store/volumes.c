@@ -20,7 +20,8 @@ static bool has_suffix(const char *name, const char *suffix) {
 
 /* Calls visit for each name in the folder with that suffix. */
 static int for_each_name(struct volumes *set, const char *suffix,
-                         int (*visit)(struct volumes *set, const char *name, void *context, struct err *err),
+                         int (*visit)(struct volumes *set, const char *name, void *context,
+                                      struct err *err),
                          void *context, struct err *err) {
     DIR *directory = opendir(set->dir);
     if (directory == NULL)
@@ -49,7 +50,8 @@ static unsigned position_of(const struct volumes *set, uint64_t number) {
 
 static struct volume *find(const struct volumes *set, uint64_t number) {
     unsigned position = position_of(set, number);
-    return position < set->count && set->shared[position]->number == number ? set->shared[position] : NULL;
+    return position < set->count && set->shared[position]->number == number ? set->shared[position]
+                                                                            : NULL;
 }
 
 /* Takes the reference. Under the lock, or at start. */
@@ -63,7 +65,8 @@ static int insert(struct volumes *set, struct volume *volume, struct err *err) {
         set->room = room;
     }
     unsigned position = position_of(set, volume->number);
-    memmove(set->shared + position + 1, set->shared + position, (set->count - position) * sizeof *set->shared);
+    memmove(set->shared + position + 1, set->shared + position,
+            (set->count - position) * sizeof *set->shared);
     set->shared[position] = volume;
     set->count++;
     return 0;
@@ -73,12 +76,15 @@ static void remove_from(struct volumes *set, const struct volume *volume) {
     unsigned position = position_of(set, volume->number);
     ASSERT(position < set->count && set->shared[position] == volume);
     set->count--;
-    memmove(set->shared + position, set->shared + position + 1, (set->count - position) * sizeof *set->shared);
+    memmove(set->shared + position, set->shared + position + 1,
+            (set->count - position) * sizeof *set->shared);
 }
 
 static int visit_unfinished(struct volumes *set, const char *name, void *context, struct err *err) {
     (void)context;
-    return unlinkat(set->dir_fd, name, 0) == 0 ? 0 : err_errno(err, errno, "remove %s/%s", set->dir, name);
+    return unlinkat(set->dir_fd, name, 0) == 0
+               ? 0
+               : err_errno(err, errno, "remove %s/%s", set->dir, name);
 }
 
 /* A file too short to have its header was made just before a crash: nothing is in it. */
@@ -95,12 +101,14 @@ static int visit_volume(struct volumes *set, const char *name, void *context, st
         if (rc != 0)
             volume_unref(volume);
     }
-    if (rc == ERR_CORRUPT) /* its chunks are missing, and fetched from others; the file is left for people */
+    if (rc == ERR_CORRUPT) /* its chunks are missing, and fetched from others; the file is left for
+                              people */
         return 0;
     return rc == 0 ? 0 : err_set(err, rc, "%s/%s: %s", set->dir, name, why.text);
 }
 
-int volumes_open(const char *dir, struct id128 incarnation, struct volumes **ret_set, struct err *err) {
+int volumes_open(const char *dir, struct id128 incarnation, struct volumes **ret_set,
+                 struct err *err) {
     int rc = file_make_directories(dir, err);
     if (rc != 0)
         return rc;
@@ -173,8 +181,8 @@ static int start_volume(struct volumes *set, struct err *err) {
     return 0;
 }
 
-int volumes_reserve(struct volumes *set, uint64_t bytes, struct volume **ret_volume, uint64_t *ret_offset,
-                    struct err *err) {
+int volumes_reserve(struct volumes *set, uint64_t bytes, struct volume **ret_volume,
+                    uint64_t *ret_offset, struct err *err) {
     ASSERT(bytes > 0 && bytes % VOLUME_ALIGN == 0 && bytes < VOLUME_BYTES_MAX / 2);
     int rc = 0;
     pthread_mutex_lock(&set->lock);
@@ -195,7 +203,8 @@ int volumes_reserve(struct volumes *set, uint64_t bytes, struct volume **ret_vol
     return rc;
 }
 
-int volumes_create_own(struct volumes *set, struct id128 chunk_id, struct volume **ret_volume, struct err *err) {
+int volumes_create_own(struct volumes *set, struct id128 chunk_id, struct volume **ret_volume,
+                       struct err *err) {
     char name[VOLUME_NAME_SIZE];
     volume_name_own(chunk_id, "new", name);
     return volume_create(set, name, 0, chunk_id, ret_volume, err);
@@ -215,8 +224,8 @@ void volume_end_region(struct volume *volume, uint64_t offset, uint64_t bytes, u
     pthread_mutex_unlock(&set->lock);
 }
 
-int volumes_get(struct volumes *set, uint64_t number, struct id128 chunk_id, struct volume **ret_volume,
-                struct err *err) {
+int volumes_get(struct volumes *set, uint64_t number, struct id128 chunk_id,
+                struct volume **ret_volume, struct err *err) {
     char name[VOLUME_NAME_SIZE];
     if (number == 0) {
         volume_name_own(chunk_id, "chunk", name);
@@ -233,41 +242,54 @@ int volumes_get(struct volumes *set, uint64_t number, struct id128 chunk_id, str
     return 0;
 }
 
-/* Takes an empty, complete volume out of the table; NULL when it is not so. */
-static struct volume *take_if_empty(struct volumes *set, struct volume *volume) {
-    pthread_mutex_lock(&set->lock);
-    ASSERT(volume->live > 0);
-    volume->live--;
-    bool empty = volume->live == 0 && volume->sealed;
-    if (empty) {
-        set->to_note -= !volume->noted;
-        remove_from(set, volume);
-    }
-    pthread_mutex_unlock(&set->lock);
-    return empty ? volume : NULL;
-}
-
-int volumes_free_chunk(struct volumes *set, uint64_t number, struct id128 chunk_id, uint64_t offset, uint64_t bytes,
-                       uint64_t *ret_gone, struct err *err) {
-    *ret_gone = 0;
+int volumes_free_chunk(struct volumes *set, uint64_t number, struct id128 chunk_id, uint64_t offset,
+                       uint64_t bytes, struct err *err) {
     char name[VOLUME_NAME_SIZE];
     if (number == 0) {
         volume_name_own(chunk_id, "chunk", name);
-        return unlinkat(set->dir_fd, name, 0) == 0 || errno == ENOENT ? 0 : err_errno(err, errno, "remove %s", name);
+        return unlinkat(set->dir_fd, name, 0) == 0 || errno == ENOENT
+                   ? 0
+                   : err_errno(err, errno, "remove %s", name);
     }
     struct volume *volume;
     if (volumes_get(set, number, chunk_id, &volume, NULL) != 0)
         return 0; /* gone with its volume */
     volume_punch(volume, offset, bytes);
-    struct volume *empty = take_if_empty(set, volume);
-    int rc = 0;
-    if (empty != NULL) {
-        *ret_gone = number;
-        if (unlinkat(set->dir_fd, empty->name, 0) != 0)
-            rc = err_errno(err, errno, "remove %s", empty->name);
-        volume_unref(empty); /* the table's */
-    }
+    pthread_mutex_lock(&set->lock);
+    ASSERT(volume->live > 0);
+    volume->live--;
+    pthread_mutex_unlock(&set->lock);
     volume_unref(volume);
+    return 0;
+}
+
+/* Out of the table, with its reference. */
+static struct volume *take_empty(struct volumes *set) {
+    struct volume *empty = NULL;
+    pthread_mutex_lock(&set->lock);
+    for (unsigned i = 0; empty == NULL && i < set->count; i++) {
+        struct volume *volume = set->shared[i];
+        if (volume->sealed && volume->live == 0 && volume->writers == 0)
+            empty = volume;
+    }
+    if (empty != NULL) {
+        set->to_note -= !empty->noted;
+        remove_from(set, empty);
+    }
+    pthread_mutex_unlock(&set->lock);
+    return empty;
+}
+
+int volumes_drop_empty(struct volumes *set, uint64_t *ret_number, struct err *err) {
+    *ret_number = 0;
+    struct volume *empty = take_empty(set);
+    if (empty == NULL)
+        return 0;
+    int rc = unlinkat(set->dir_fd, empty->name, 0) == 0
+                 ? 0
+                 : err_errno(err, errno, "remove %s", empty->name);
+    *ret_number = empty->number;
+    volume_unref(empty);
     return rc;
 }
 
@@ -286,7 +308,8 @@ uint64_t volumes_next_complete(struct volumes *set) {
     return number;
 }
 
-int volumes_disk_space(const struct volumes *set, uint64_t *ret_free, uint64_t *ret_total, struct err *err) {
+int volumes_disk_space(const struct volumes *set, uint64_t *ret_free, uint64_t *ret_total,
+                       struct err *err) {
     struct statvfs fs;
     if (fstatvfs(set->dir_fd, &fs) != 0)
         return err_errno(err, errno, "statvfs %s", set->dir);
@@ -295,7 +318,8 @@ int volumes_disk_space(const struct volumes *set, uint64_t *ret_free, uint64_t *
     return 0;
 }
 
-int volumes_each_shared(struct volumes *set, volumes_visit_shared *visit, void *context, struct err *err) {
+int volumes_each_shared(struct volumes *set, volumes_visit_shared *visit, void *context,
+                        struct err *err) {
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < set->count; i++)
         rc = visit(context, set->shared[i], err);
@@ -312,10 +336,13 @@ static int visit_own(struct volumes *set, const char *name, void *context, struc
     const struct own_visit *own = context;
     struct id128 chunk_id;
     size_t digits = strlen(name) - strlen(".chunk");
-    return id128_parse((struct span){name, digits}, &chunk_id) ? own->visit(own->context, chunk_id, err) : 0;
+    return id128_parse((struct span){name, digits}, &chunk_id)
+               ? own->visit(own->context, chunk_id, err)
+               : 0;
 }
 
-int volumes_each_own(struct volumes *set, volumes_visit_own *visit, void *context, struct err *err) {
+int volumes_each_own(struct volumes *set, volumes_visit_own *visit, void *context,
+                     struct err *err) {
     struct own_visit own = {visit, context};
     return for_each_name(set, ".chunk", visit_own, &own, err);
 }

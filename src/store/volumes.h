@@ -20,7 +20,8 @@ struct volumes {
 /* A new file with its header; not yet durable. ERR_EXISTS when there is one. */
 int volume_create(struct volumes *set, const char *name, uint64_t number, struct id128 chunk_id,
                   struct volume **ret_volume, struct err *err);
-int volume_open(struct volumes *set, const char *name, int access_mode, struct volume **ret_volume, struct err *err);
+int volume_open(struct volumes *set, const char *name, int access_mode, struct volume **ret_volume,
+                struct err *err);
 
 void volume_name_shared(uint64_t number, char name[VOLUME_NAME_SIZE]);
 void volume_name_own(struct id128 chunk_id, const char *suffix, char name[VOLUME_NAME_SIZE]);

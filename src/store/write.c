@@ -1,5 +1,5 @@
-/* Writing a chunk to this node's disk: the data as it comes, the header last, one sync shared with other writers, then the
- * index. */
+/* Writing a chunk to this node's disk: the data as it comes, the header last, one sync shared with
+ * other writers, then the index. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -9,8 +9,9 @@
 #include "os/file.h"
 #include "store/local.h"
 
-#define WRITE_BACK_BYTES ((uint64_t)8 << 20)      /* the disk starts on so much at a time, so that the sync is short */
-#define FREE_BYTES_MIN ((uint64_t)64 << 20)       /* left to the index and the other roles */
+#define WRITE_BACK_BYTES                                                                           \
+    ((uint64_t)8 << 20) /* the disk starts on so much at a time, so that the sync is short */
+#define FREE_BYTES_MIN ((uint64_t)64 << 20) /* left to the index and the other roles */
 
 struct local_write {
     struct store *store;
@@ -41,7 +42,8 @@ static int check_begin(struct store *store, struct id128 id, uint64_t length_max
     if (atomic_load(&store->failed))
         return err_set(err, ERR_IO, "this node's disk has failed");
     if (length_max > CHUNK_BYTES_MAX)
-        return err_set(err, ERR_LIMIT, "a chunk has at most %llu bytes", (unsigned long long)CHUNK_BYTES_MAX);
+        return err_set(err, ERR_LIMIT, "a chunk has at most %llu bytes",
+                       (unsigned long long)CHUNK_BYTES_MAX);
     struct index_entry entry;
     int rc = index_get(store->index, id, &entry, err);
     if (rc != 0)
@@ -53,7 +55,8 @@ static int check_begin(struct store *store, struct id128 id, uint64_t length_max
     uint64_t free_bytes, total_bytes;
     rc = volumes_disk_space(store->volumes, &free_bytes, &total_bytes, err);
     if (rc == 0 && free_bytes < length_max + FREE_BYTES_MIN)
-        rc = err_set(err, ERR_NOSPACE, "%llu MiB are left on the disk", (unsigned long long)free_bytes >> 20);
+        rc = err_set(err, ERR_NOSPACE, "%llu MiB are left on the disk",
+                     (unsigned long long)free_bytes >> 20);
     return rc;
 }
 
@@ -61,11 +64,12 @@ static int reserve(struct local_write *write, struct id128 id, struct err *err) 
     write->offset = VOLUME_ALIGN;
     if (has_own_volume(write->length_max))
         return volumes_create_own(write->store->volumes, id, &write->volume, err);
-    return volumes_reserve(write->store->volumes, region_bytes(write), &write->volume, &write->offset, err);
+    return volumes_reserve(write->store->volumes, region_bytes(write), &write->volume,
+                           &write->offset, err);
 }
 
-int local_write_begin(struct store *store, struct id128 id, uint64_t length_max, struct local_write **ret_write,
-                      struct err *err) {
+int local_write_begin(struct store *store, struct id128 id, uint64_t length_max,
+                      struct local_write **ret_write, struct err *err) {
     int rc = check_begin(store, id, length_max, err);
     if (rc != 0)
         return store_check(store, rc);
@@ -94,7 +98,8 @@ static void start_write_back(struct local_write *write) {
     uint64_t length = write->header->length;
     if (length - write->started_upto < WRITE_BACK_BYTES)
         return;
-    (void)sync_file_range(write->volume->fd, (off_t)(write->offset + write->room_bytes + write->started_upto),
+    (void)sync_file_range(write->volume->fd,
+                          (off_t)(write->offset + write->room_bytes + write->started_upto),
                           (off_t)(length - write->started_upto), SYNC_FILE_RANGE_WRITE);
     write->started_upto = length;
 }
@@ -104,7 +109,8 @@ int local_write_append(struct local_write *write, const void *data, size_t size,
     if (size > write->length_max - length)
         return err_set(err, ERR_LIMIT, "more than the %llu bytes that were announced",
                        (unsigned long long)write->length_max);
-    int rc = file_write_at(write->volume->fd, data, size, write->offset + write->room_bytes + length, err);
+    int rc = file_write_at(write->volume->fd, data, size,
+                           write->offset + write->room_bytes + length, err);
     if (rc != 0)
         return store_check(write->store, rc);
     chunk_header_add(write->header, data, size);
@@ -122,10 +128,11 @@ struct local_write *local_write_abort(struct local_write *write) {
     return write_free(write);
 }
 
-static int check_content(const struct local_write *write, uint64_t length, uint32_t crc32c, struct err *err) {
+static int check_content(const struct local_write *write, uint64_t length, uint32_t crc32c,
+                         struct err *err) {
     if (write->header->length != length)
-        return err_set(err, ERR_CORRUPT, "%llu bytes arrived of %llu", (unsigned long long)write->header->length,
-                       (unsigned long long)length);
+        return err_set(err, ERR_CORRUPT, "%llu bytes arrived of %llu",
+                       (unsigned long long)write->header->length, (unsigned long long)length);
     if (chunk_header_total_crc(write->header) != crc32c)
         return err_set(err, ERR_CORRUPT, "the chunk's bytes fail its checksum");
     return 0;
@@ -158,9 +165,10 @@ static void give_back(struct store *store, struct id128 id, const struct index_e
     (void)store_check(store, store_free_item(store, &item, NULL));
 }
 
-/* The chunk is on the disk: enters it into the index, in place of a bad copy. A chunk that was deleted meanwhile, or that
- * another write brought, gives its space back. */
-static int enter(struct store *store, struct id128 id, const struct index_entry *entry, struct err *err) {
+/* The chunk is on the disk: enters it into the index, in place of a bad copy. A chunk that was
+ * deleted meanwhile, or that another write brought, gives its space back. */
+static int enter(struct store *store, struct id128 id, const struct index_entry *entry,
+                 struct err *err) {
     struct index_entry previous;
     int rc = index_put(store->index, id, entry, &previous, err);
     if (rc == ERR_EXISTS && (previous.volume != entry->volume || previous.offset != entry->offset))
@@ -193,7 +201,8 @@ int local_write_end(struct local_write *write, uint64_t length, uint32_t crc32c,
     if (rc == 0)
         rc = enter(store, id, &entry, err);
     if (entry.volume != 0)
-        volume_end_region(write->volume, entry.offset, region_bytes(write), index_entry_bytes(&entry));
+        volume_end_region(write->volume, entry.offset, region_bytes(write),
+                          index_entry_bytes(&entry));
     write_free(write);
     if (rc == 0)
         store_note_verified(store, id);
