@@ -137,6 +137,20 @@ static int explain_miss(struct request *request, const char *bucket) {
     return rc != 0 ? rc : err_set(&request->err, ERR_NO_SUCH_KEY, "%s", err_text(ERR_NO_SUCH_KEY));
 }
 
+/* A job's output counts from the moment its job is committed, even before its record is settled. */
+static int find_committed(struct request *request, const Pb__Reply *reply, Pb__Object **object) {
+    for (size_t i = 0; i < reply->n_objects; i++) {
+        bool committed;
+        Pb__Object *provisional = reply->objects[i]->object;
+        int rc = catalogue_job_is_committed(request, provisional->job, &committed);
+        if (rc != 0)
+            return rc;
+        if (committed)
+            *object = provisional;
+    }
+    return 0;
+}
+
 int catalogue_object(struct request *request, const char *bucket, const char *key,
                      Pb__Object **ret_object) {
     Pb__GetObject get = PB__GET_OBJECT__INIT;
@@ -152,14 +166,9 @@ int catalogue_object(struct request *request, const char *bucket, const char *ke
     if (rc != 0 && !is_miss)
         return rc;
     Pb__Object *object = is_miss || reply == NULL ? NULL : reply->object;
-    if (reply != NULL && reply->provisional != NULL) {
-        bool committed;
-        rc = catalogue_job_is_committed(request, reply->provisional->job, &committed);
-        if (rc != 0)
-            return rc;
-        if (committed)
-            object = reply->provisional;
-    }
+    rc = reply != NULL ? find_committed(request, reply, &object) : 0;
+    if (rc != 0)
+        return rc;
     if (object == NULL)
         return explain_miss(request, bucket);
     *ret_object = object;

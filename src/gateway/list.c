@@ -32,6 +32,7 @@ struct listing {
     } jobs[JOBS_MAX];
     unsigned job_count;
     /* The result: items in order, one more than asked for tells that there are more. */
+    Pb__Reply nothing;
     struct merge_item *items;
     size_t count;
 };
@@ -81,7 +82,7 @@ static int read_encoding(struct listing *listing) {
 static int listing_init(struct listing *listing, struct request *request) {
     const struct uri *uri = &request->uri;
     struct span token, type;
-    *listing = (struct listing){.request = request, .start_after = ""};
+    *listing = (struct listing){.request = request, .start_after = "", .nothing = PB__REPLY__INIT};
     if (uri_find(uri, "list-type", &type) && !span_is(type, "2"))
         return err_set(&request->err, ERR_INVALID, "list-type is 2 or absent");
     listing->is_v2 = uri_has(uri, "list-type");
@@ -118,7 +119,12 @@ static int fetch_page(void *context, uint32_t shard, const char *start_after,
     list.limit = (uint32_t)(limit < listing->max_keys + 1 ? limit : listing->max_keys + 1);
     query.op_case = PB__QUERY__OP_LIST_OBJECTS;
     query.list_objects = &list;
-    return catalogue_query(listing->request, shard, &query, ret_page);
+    int rc = catalogue_query(listing->request, shard, &query, ret_page);
+    if (rc != ERR_NO_SUCH_BUCKET)
+        return rc;
+    *ret_page =
+        &listing->nothing; /* the bucket is there, but this shard has never seen a write to it */
+    return 0;
 }
 
 static int job_is_committed(struct listing *listing, ProtobufCBinaryData job, bool *ret_committed) {

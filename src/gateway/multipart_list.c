@@ -101,7 +101,7 @@ int list_parts(struct request *request) {
     list.bucket = (char *)(uintptr_t)request->bucket;
     list.key = (char *)(uintptr_t)request->key;
     list.upload = pb_id(&upload);
-    list.limit = (uint32_t)(limit < PAGE_MAX ? limit : PAGE_MAX);
+    list.limit = (uint32_t)(limit > 0 && limit < PAGE_MAX ? limit : PAGE_MAX);
     list.part_marker = (uint32_t)marker;
     query.op_case = PB__QUERY__OP_LIST_PARTS;
     query.list_parts = &list;
@@ -138,6 +138,8 @@ static int gather_uploads(struct request *request, Pb__ListUploads *list, struct
     for (uint32_t shard = 1; shard <= shards; shard++) {
         Pb__Reply *reply;
         int rc = catalogue_query(request, shard, &query, &reply);
+        if (rc == ERR_NO_SUCH_BUCKET)
+            continue; /* the bucket is there, but this shard has never seen a write to it */
         if (rc != 0)
             return rc;
         for (size_t i = 0; i < reply->n_uploads && i < list->limit; i++)

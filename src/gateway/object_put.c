@@ -148,10 +148,7 @@ int object_delete(struct request *request, const char *key, const Pb__Conditions
     delete.conditions = (Pb__Conditions *)(uintptr_t)conditions;
     command.op_case = PB__COMMAND__OP_DELETE_OBJECT;
     command.delete_object = &delete;
-    int rc = catalogue_write(request, request->bucket, key, &command, &reply);
-    return rc == ERR_NO_SUCH_KEY || rc == ERR_NOT_FOUND
-               ? 0
-               : rc; /* S3: it is gone, which is what was asked for */
+    return catalogue_write(request, request->bucket, key, &command, &reply);
 }
 
 int delete_object(struct request *request) {
