@@ -3,6 +3,8 @@
 
 #include "sim/sim.h"
 
+#define BIG_MAX 40u
+
 /* ---- what the drives ask for ---- */
 
 static struct sim_group *group_of(const struct sim_context *context) {
@@ -152,9 +154,14 @@ void sim_node_request(struct sim_node *node, const struct kv_command *command) {
     sim_post(node->sim, node_event(node, SIM_PROPOSE, rng_below(&node->sim->work, 200 * SIM_US)));
 }
 
+/* Big values come in bursts, so that several are open at once; at most BIG_MAX, for memory's sake.
+ */
 static uint32_t padding(struct sim *sim) {
-    if (!rng_chance(&sim->work, (uint32_t)sim->options.big_ppm))
+    struct rng burst;
+    rng_init(&burst, sim->options.seed ^ sim->now_ns / (64 * SIM_MS));
+    if (sim->big_count == BIG_MAX || !rng_chance(&burst, (uint32_t)sim->options.big_ppm))
         return 0;
+    sim->big_count++;
     return (uint32_t)rng_below(&sim->work, PAXOS_VALUE_MAX - 4096);
 }
 
@@ -291,8 +298,9 @@ void sim_node_crash(struct sim_node *node, bool hinted) {
         event->peer = node->index;
         sim_post(sim, event);
     }
+    uint64_t down_ms = rng_below(&sim->crash, 8) > 0 ? 1500 : 15000;
     struct sim_event *event =
-        sim_event_new(sim, SIM_RESTART, rng_below(&sim->crash, 1500 * SIM_MS));
+        sim_event_new(sim, SIM_RESTART, rng_below(&sim->crash, down_ms * SIM_MS));
     event->node = node->index;
     sim_post(sim, event);
 }

@@ -32,8 +32,8 @@
     X(horizon_ms, 5000, 60000, 100)                                                                \
     X(think_us, 100, 20000, 100) /* mean pause of a client */                                      \
     X(read_percent, 10, 60, 90)                                                                    \
-    X(big_ppm, 1000, 30000, 15) /* commands that fill much of a slot */                            \
-    X(delay_us, 50, 3000, 100)  /* mean, of a message */                                           \
+    X(big_ppm, 10000, 500000, 15) /* of 64 ms in which commands fill a slot */                     \
+    X(delay_us, 50, 3000, 100)    /* mean, of a message */                                         \
     X(loss_ppm, 1000, 200000, 60)                                                                  \
     X(dup_ppm, 1000, 200000, 60)                                                                   \
     X(spike_ppm, 1000, 50000, 60)        /* messages that come up to 300 ms late */                \
@@ -169,7 +169,8 @@ struct sim {
     uint64_t now_ns;
     uint64_t order;
     uint64_t cookie;
-    uint64_t hash; /* of the trace */
+    uint32_t big_count; /* big values proposed so far */
+    uint64_t hash;      /* of the trace */
     uint64_t event_count;
     struct sim_event **heap;
     uint32_t heap_count, heap_room;

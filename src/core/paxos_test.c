@@ -360,6 +360,30 @@ static void test_one_that_was_away_catches_up_under_load(void **state) {
                      status_of(index).last_slot); /* it votes again */
 }
 
+static void test_big_open_slots_are_promised_in_pages(void **state) {
+    (void)state;
+    enum { COUNT = 10, SIZE = 900 << 10 };
+    uint32_t old = elect();
+    live_ms(50);
+    for (uint64_t i = 1; i <= COUNT; i++) {
+        struct paxos_value *value = paxos_value_new(SIZE);
+        memset(value->data, (int)i, SIZE);
+        paxos_value_seal(value);
+        drive_propose(world.replicas[old].drive, world.now_ns, value, i);
+    }
+    live();
+    crash(old); /* the others hold the slots, nobody knows that they are chosen */
+    uint32_t index = elect();
+    live_ms(50);
+    for (uint32_t i = 0; i < NODES; i++)
+        for (uint64_t slot = 2; i != old && slot < 2 + COUNT; slot++) {
+            assert_true(world.replicas[i].to_apply >= slot);
+            assert_int_equal(world.replicas[i].held[slot]->size, SIZE);
+            assert_int_equal(world.replicas[i].held[slot]->data[SIZE - 1], slot - 1);
+        }
+    assert_int_not_equal(index, old);
+}
+
 static void test_the_window_is_bounded(void **state) {
     (void)state;
     uint32_t index = elect();
@@ -514,6 +538,7 @@ int main(void) {
         STORY(test_a_vote_for_a_lost_slot_is_overruled, 3),
         STORY(test_a_read_needs_a_quorum_that_still_follows, 3),
         STORY(test_one_that_was_away_catches_up_under_load, 3),
+        STORY(test_big_open_slots_are_promised_in_pages, 3),
         STORY(test_the_window_is_bounded, 3),
         STORY(test_strangers_and_nonsense_change_nothing, 3),
         STORY(test_a_log_that_lost_a_slot_is_not_used, 3),
