@@ -37,6 +37,10 @@ rounds: all ## ROUNDS=100 times: SIGKILL of a random node under writes, restart,
 	@tools/deps check
 	@ROUNDS=$(or $(ROUNDS),100) QUERN=$(BUILD)/quern /usr/bin/python3 -m pytest -q -s -p no:cacheprovider test/test_kill.py -k rounds
 
+bench: all ## side by side with nginx, dd, xargs, parallel; ONLY=get-4k-64 for one
+	@tools/deps bench
+	@tools/bench $(BUILD) $(ONLY)
+
 fuzz: ## each parser's fuzzer for SECONDS=60; ONLY=http1 for one
 	@tools/deps build fuzz
 	@tools/fuzz $(or $(SECONDS),60) $(ONLY)
