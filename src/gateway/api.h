@@ -10,6 +10,10 @@ int api_healthz(struct request *request);
 int api_readyz(struct request *request);
 int api_status(struct request *request);
 int api_ring(struct request *request);
+int api_jobs(struct request *request);
+int api_job_submit(struct request *request);
+int api_job_get(struct request *request);  /* the job itself, /wait, /output, /errors */
+int api_job_post(struct request *request); /* /cancel */
 
 /* Replies with the JSON value and drops the reference to it; NULL is an error of memory. */
 int api_reply(struct request *request, int status, json_t *json);
