@@ -1,14 +1,15 @@
 /* A bare append-only log: so many writers hand in records, one thread writes what has gathered and
  * makes it durable with one fdatasync, and each writer goes on when its record is. Prints records
- * per second. Usage: bench_log_writers PATH WRITERS BYTES SECONDS */
+ * per second. Usage: bench_log_writers PATH WRITERS BYTES DURATION */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/buf.h"
-#include "base/cleanup.h"
+#include "cli/options.h"
 #include "os/clock.h"
 
 #define WRITERS_MAX 1024u
@@ -54,7 +55,7 @@ static void make_durable(const struct log *log, const struct buf *records) {
 }
 
 /* Until the time is up; returns durable records per second. */
-static double sync_records(struct log *log, double seconds) {
+static double sync_records(struct log *log, uint64_t duration_ms) {
     struct buf writing = BUF_INIT;
     uint64_t begun_ns = clock_now_ns(), now_ns = begun_ns, records = 0;
     pthread_mutex_lock(&log->lock);
@@ -72,7 +73,7 @@ static double sync_records(struct log *log, double seconds) {
         log->synced = upto;
         records = upto;
         now_ns = clock_now_ns();
-        log->is_over = (double)(now_ns - begun_ns) >= seconds * 1e9;
+        log->is_over = now_ns - begun_ns >= duration_ms * NS_PER_MS;
         if (log->is_over) /* lets all go; what is not durable by now is not counted */
             log->synced = log->appended;
         pthread_cond_broadcast(&log->durable);
@@ -83,18 +84,17 @@ static double sync_records(struct log *log, double seconds) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5) {
-        fprintf(stderr, "usage: bench_log_writers PATH WRITERS BYTES SECONDS\n");
+    uint64_t writers, record_bytes, duration_ms;
+    if (argc != 5 || !options_parse_number(OPTION_NUMBER, argv[2], &writers) || writers < 1 ||
+        writers > WRITERS_MAX || !options_parse_number(OPTION_BYTES, argv[3], &record_bytes) ||
+        record_bytes < 1 || !options_parse_number(OPTION_DURATION, argv[4], &duration_ms)) {
+        fprintf(stderr, "usage: bench_log_writers PATH WRITERS BYTES DURATION\n");
         return 2;
     }
-    unsigned writers = (unsigned)atoi(argv[2]);
-    double seconds = atof(argv[4]);
-    struct log log = {.record_bytes = (size_t)atol(argv[3]),
+    struct log log = {.record_bytes = record_bytes,
                       .lock = PTHREAD_MUTEX_INITIALIZER,
                       .gathered = PTHREAD_COND_INITIALIZER,
                       .durable = PTHREAD_COND_INITIALIZER};
-    if (writers < 1 || writers > WRITERS_MAX || log.record_bytes < 1 || seconds <= 0)
-        panic("an argument is out of range");
     log.fd = open(argv[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (log.fd < 0)
         panic("%s: %m", argv[1]);
@@ -102,7 +102,7 @@ int main(int argc, char **argv) {
     for (unsigned i = 0; i < writers; i++)
         if (pthread_create(&threads[i], NULL, write_records, &log) != 0)
             panic("cannot start a thread");
-    double rate = sync_records(&log, seconds);
+    double rate = sync_records(&log, duration_ms);
     for (unsigned i = 0; i < writers; i++)
         pthread_join(threads[i], NULL);
     buf_fini(&log.filling);
