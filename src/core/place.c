@@ -57,6 +57,16 @@ unsigned place_owners(const struct place_map *map, uint32_t slice, uint32_t *ret
     return count;
 }
 
+bool place_owns(const struct place_map *map, uint32_t slice, uint32_t node) {
+    uint32_t owners[PLACE_REPLICAS_MAX];
+    unsigned count = place_owners(map, slice, owners);
+    for (unsigned i = 0; i < count; i++) {
+        if (owners[i] == node)
+            return true;
+    }
+    return false;
+}
+
 uint32_t place_primary(const struct place_map *map, uint32_t slice) {
     uint32_t owners[PLACE_REPLICAS_MAX];
     unsigned count = place_owners(map, slice, owners);

@@ -65,6 +65,7 @@ uint32_t place_slice_of(const struct place_map *map, struct id128 chunk_id);
 
 /* The slice's owners in the table's order into ret_nodes[PLACE_REPLICAS_MAX]; returns their number. */
 unsigned place_owners(const struct place_map *map, uint32_t slice, uint32_t *ret_nodes);
+bool place_owns(const struct place_map *map, uint32_t slice, uint32_t node);
 /* The first owner that is up, or 0. */
 uint32_t place_primary(const struct place_map *map, uint32_t slice);
 const struct place_node *place_node(const struct place_map *map, uint32_t id); /* NULL when unknown */

@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "core/paxos.h"
 #include "meta/client.h"
 #include "meta/meta.h"
 #include "os/clock.h"
@@ -17,7 +16,6 @@
 
 #define NODES_MAX 3
 #define WAIT_MS 15000
-#define MISSED (3 * PAXOS_RING)
 
 struct test_node {
     char dir[TEMP_DIR_SIZE + 16];
@@ -258,7 +256,7 @@ static void test_three_nodes_survive_their_leader(void **state) {
     }
     uint32_t leader = wait_leader(c), other = (leader + 1) % 3;
     node_end(c, leader);
-    for (uint32_t i = 0; i < MISSED; i++) { /* it will find them in the others' logs only */
+    for (uint32_t i = 0; i < 50; i++) {
         char name[32];
         snprintf(name, sizeof name, "without-%u", i);
         must_create(&c->nodes[other], name);

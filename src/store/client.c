@@ -54,16 +54,6 @@ static int delete_on(struct store_client *client, uint32_t node, const struct id
                     deadline_ns, &body, err);
 }
 
-static bool is_owner(const struct place_map *map, struct id128 id, uint32_t node) {
-    uint32_t owners[PLACE_REPLICAS_MAX];
-    unsigned count = place_owners(map, place_slice_of(map, id), owners);
-    for (unsigned i = 0; i < count; i++) {
-        if (owners[i] == node)
-            return true;
-    }
-    return false;
-}
-
 /* Tells one node of those of the ids that are its; counts in told. */
 static int delete_its(struct store_client *client, const struct place_map *map, uint32_t node,
                       const struct id128 *ids, unsigned count, uint64_t deadline_ns, uint8_t *told,
@@ -73,12 +63,12 @@ static int delete_its(struct store_client *client, const struct place_map *map, 
         return err_set(err, ERR_NOMEM, "%u chunks to delete", count);
     unsigned its_count = 0;
     for (unsigned i = 0; i < count; i++) {
-        if (is_owner(map, ids[i], node))
+        if (place_owns(map, place_slice_of(map, ids[i]), node))
             its[its_count++] = ids[i];
     }
     int rc = its_count > 0 ? delete_on(client, node, its, its_count, deadline_ns, err) : 0;
     for (unsigned i = 0; rc == 0 && i < count; i++)
-        told[i] += is_owner(map, ids[i], node);
+        told[i] += place_owns(map, place_slice_of(map, ids[i]), node);
     free(its);
     return rc;
 }

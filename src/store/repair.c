@@ -1,253 +1,62 @@
-/* Repair in rounds: the digests of all shared slices are compared with each peer, the slices that
- * differ are listed, and what is missing here is fetched by a few threads. Deaths win over life. */
+/* The repair thread: in rounds, every few seconds and whenever the map changes or a copy turns out
+ * bad, compares with the other owners and fetches what is missing. It also keeps the index's house.
+ */
 #include "store/repair.h"
 
 #include <stdlib.h>
 #include <time.h>
 
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "meta/client.h"
 #include "os/clock.h"
-#include "store/message.h"
-#include "store/peer.h"
+#include "store/repair_work.h"
 
 #define ROUND_MS 5000
 #define POLL_MS 250 /* for a new map */
-#define CALL_MS_MAX 10000
-#define FETCH_MS_MAX 120000
-#define SETTLED_MS 2000   /* younger chunks may still be on their way here */
-#define MISSING_MAX 4096u /* of a round */
-#define FETCHERS 4
 #define FLUSH_MS 30000
 #define EXPIRE_MS (24 * 3600 * 1000)
-
-/* A chunk that a peer has and this node has not. */
-struct missing {
-    struct chunk_list_item item;
-    uint32_t node; /* that has it */
-};
 
 struct repair {
     struct store *store;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool stopping;
+    atomic_bool stopping; /* set under the lock */
     bool woken;
     atomic_uint_fast64_t missing_count;
-    atomic_uint_fast64_t repaired_count;
-    /* of the round, by the repair thread; the fetchers read it */
-    struct missing missing[MISSING_MAX];
-    unsigned count;
-    atomic_uint next; /* to be fetched */
+    /* by the repair thread: */
+    struct repair_work work;
     uint64_t flushed_ns;
     uint64_t expired_ns;
     bool failure_told;
 };
 
-static bool is_stopping(struct repair *repair) {
-    pthread_mutex_lock(&repair->lock);
-    bool stopping = repair->stopping;
-    pthread_mutex_unlock(&repair->lock);
-    return stopping;
-}
-
-/* ---- comparing with a peer ---- */
-
-static bool owns(const struct place_map *map, uint32_t slice, uint32_t node) {
-    uint32_t owners[PLACE_REPLICAS_MAX];
-    unsigned count = place_owners(map, slice, owners);
-    for (unsigned i = 0; i < count; i++) {
-        if (owners[i] == node)
-            return true;
-    }
-    return false;
-}
-
-/* Notes what is missing of a page, and carries out deaths that were missed. */
-static int compare_items(struct repair *repair, uint32_t peer, const struct chunk_list_item *items,
-                         size_t count, struct err *err) {
-    struct store *store = repair->store;
-    struct id128 dead[LIST_ITEMS_MAX];
-    unsigned dead_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct index_entry entry;
-        int rc = index_get(store->index, items[i].id, &entry, err);
-        if (rc != 0)
-            return store_check(store, rc);
-        bool held = entry.state == CHUNK_LIVE || entry.state == CHUNK_BAD;
-        if (items[i].state == CHUNK_DEAD && held)
-            dead[dead_count++] = items[i].id;
-        bool wanted = entry.state == CHUNK_NONE || entry.state == CHUNK_BAD;
-        if (items[i].state == CHUNK_LIVE && wanted && items[i].age_ms >= SETTLED_MS &&
-            repair->count < MISSING_MAX)
-            repair->missing[repair->count++] = (struct missing){items[i], peer};
-    }
-    return dead_count > 0 ? local_delete(store, dead, dead_count, err) : 0;
-}
-
-static int compare_slice(struct repair *repair, uint32_t peer, unsigned slice_bits, uint32_t slice,
-                         struct err *err) {
-    struct chunk_list_request request = {.slice_bits = slice_bits, .slice = slice};
-    size_t count = LIST_ITEMS_MAX;
-    while (count == LIST_ITEMS_MAX && repair->count < MISSING_MAX) {
-        _cleanup_(buf_finip) struct buf body = BUF_INIT;
-        struct span bytes = {(const char *)&request, sizeof request};
-        int rc = rpc_call(repair->store->client, peer, RPC_CHUNK_LIST, bytes, true /* idempotent */,
-                          clock_deadline_ms(CALL_MS_MAX), &body, err);
-        if (rc != 0)
-            return rc;
-        const struct chunk_list_item *items =
-            (const struct chunk_list_item *)(const void *)body.data;
-        count = body.size / sizeof *items;
-        if (body.size % sizeof *items != 0 || count > LIST_ITEMS_MAX)
-            return err_set(err, ERR_PROTOCOL, "node %u: a malformed list of chunks", peer);
-        rc = compare_items(repair, peer, items, count, err);
-        if (rc != 0)
-            return rc;
-        if (count > 0)
-            request.after = items[count - 1].id;
-    }
-    return 0;
-}
-
-static int compare_digests(struct repair *repair, const struct place_map *map, uint32_t peer,
-                           const uint64_t *theirs, struct err *err) {
-    uint32_t self = repair->store->identity.node_id;
-    _cleanup_(freep) uint64_t *ours = calloc(place_slice_count(map), sizeof *ours);
-    if (ours == NULL)
-        return err_set(err, ERR_NOMEM, "digests");
-    index_digests(repair->store->index, map->slice_bits, ours);
-    int rc = 0;
-    for (uint32_t slice = 0; rc == 0 && slice < place_slice_count(map) && !is_stopping(repair);
-         slice++) {
-        if (ours[slice] != theirs[slice] && owns(map, slice, self) && owns(map, slice, peer))
-            rc = compare_slice(repair, peer, map->slice_bits, slice, err);
-    }
-    return rc;
-}
-
-static int compare_peer(struct repair *repair, const struct place_map *map, uint32_t peer,
-                        struct err *err) {
-    struct chunk_digests_request request = {.slice_bits = map->slice_bits};
-    _cleanup_(buf_finip) struct buf body = BUF_INIT;
-    struct span bytes = {(const char *)&request, sizeof request};
-    int rc = rpc_call(repair->store->client, peer, RPC_CHUNK_DIGESTS, bytes, true /* idempotent */,
-                      clock_deadline_ms(CALL_MS_MAX), &body, err);
-    if (rc != 0)
-        return rc;
-    if (body.size != sizeof(uint64_t) << map->slice_bits)
-        return err_set(err, ERR_PROTOCOL, "node %u: malformed digests", peer);
-    return compare_digests(repair, map, peer, (const uint64_t *)(const void *)body.data, err);
-}
-
-/* ---- fetching ---- */
-
-static int sink_local(void *context, const void *data, size_t size) {
-    return local_write_append(context, data, size, NULL);
-}
-
-/* ERR_EXISTS, ERR_CONFLICT: it came, or was deleted, meanwhile. */
-static int fetch(struct store *store, const struct missing *missing, struct err *err) {
-    const struct chunk_list_item *item = &missing->item;
-    struct local_write *write;
-    int rc = local_write_begin(store, item->id, item->length, &write, err);
-    if (rc != 0)
-        return rc;
-    struct chunk_read_request range = {.id = item->id, .offset = 0, .length = item->length};
-    rc = peer_read(store->client, missing->node, &range, sink_local, write,
-                   clock_deadline_ms(FETCH_MS_MAX), err);
-    if (rc == 0)
-        return local_write_end(write, item->length, item->crc32c, err);
-    local_write_abort(write);
-    return rc;
-}
-
-static int compare_missing(const void *a, const void *b) {
-    const struct missing *x = a, *y = b;
-    return memcmp(x->item.id.bytes, y->item.id.bytes, sizeof x->item.id.bytes);
-}
-
-/* The list is sorted: entries of one chunk, by several peers, lie together. */
-static bool is_first_of_chunk(const struct repair *repair, unsigned i) {
-    return i == 0 || compare_missing(&repair->missing[i - 1], &repair->missing[i]) != 0;
-}
-
-/* From the first peer that can give it. */
-static void fetch_chunk(struct repair *repair, unsigned first) {
-    unsigned i = first;
-    do {
-        struct err err = {0};
-        int rc = fetch(repair->store, &repair->missing[i], &err);
-        if (rc == 0)
-            atomic_fetch_add(&repair->repaired_count, 1);
-        if (rc == 0 || rc == ERR_EXISTS || rc == ERR_CONFLICT)
-            return;
-        log_debug("repair: node %u: %s", repair->missing[i].node, err_message(&err, rc));
-    } while (++i < repair->count && !is_first_of_chunk(repair, i));
-}
-
-static void *fetcher_run(void *context) {
-    struct repair *repair = context;
-    for (unsigned i;
-         (i = atomic_fetch_add(&repair->next, 1)) < repair->count && !is_stopping(repair);) {
-        if (is_first_of_chunk(repair, i))
-            fetch_chunk(repair, i);
-    }
-    return NULL;
-}
-
-/* The repair thread fetches, too: one that cannot start is not missed. */
-static void fetch_all(struct repair *repair) {
-    pthread_t threads[FETCHERS - 1];
-    unsigned started = 0;
-    atomic_store(&repair->next, 0);
-    while (started < FETCHERS - 1 && started + 1 < repair->count &&
-           pthread_create(&threads[started], NULL, fetcher_run, repair) == 0)
-        started++;
-    fetcher_run(repair);
-    for (unsigned i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
-}
-
-/* How many chunks of the round are still not here. */
-static unsigned count_missing(struct repair *repair) {
-    unsigned count = 0;
-    for (unsigned i = 0; i < repair->count; i++) {
-        struct index_entry entry;
-        if (is_first_of_chunk(repair, i) &&
-            index_get(repair->store->index, repair->missing[i].item.id, &entry, NULL) == 0)
-            count += entry.state == CHUNK_NONE || entry.state == CHUNK_BAD;
-    }
-    return count;
-}
-
-/* ---- rounds ---- */
-
-/* Whether there may be more to do at once. */
-static bool repair_round(struct repair *repair, const struct place_map *map) {
-    uint64_t repaired_before = atomic_load(&repair->repaired_count);
-    repair->count = 0;
-    for (uint32_t i = 0; i < map->node_count && !is_stopping(repair); i++) {
+static void compare_all(struct repair *repair, const struct place_map *map) {
+    repair->work.count = 0;
+    for (uint32_t i = 0; i < map->node_count && !atomic_load(&repair->stopping); i++) {
         const struct place_node *node = &map->nodes[i];
         if (node->id == repair->store->identity.node_id || node->down ||
             !(node->roles & ROLE_STORE))
             continue;
         struct err err = {0};
-        int rc = compare_peer(repair, map, node->id, &err);
+        int rc = repair_compare(&repair->work, map, node->id, &err);
         if (rc != 0)
             log_debug("repair: node %u: %s", node->id, err_message(&err, rc));
     }
-    bool full = repair->count == MISSING_MAX;
-    qsort(repair->missing, repair->count, sizeof *repair->missing, compare_missing);
-    atomic_store(&repair->missing_count, count_missing(repair));
-    fetch_all(repair);
-    atomic_store(&repair->missing_count, count_missing(repair));
-    uint64_t repaired = atomic_load(&repair->repaired_count) - repaired_before;
-    if (repaired > 0)
-        log_info("repair: %llu chunks fetched", (unsigned long long)repaired);
-    return full && repaired > 0;
+}
+
+/* Whether there may be more to do at once. */
+static bool repair_round(struct repair *repair, const struct place_map *map) {
+    compare_all(repair, map);
+    repair_sort(&repair->work);
+    atomic_store(&repair->missing_count, repair_count_missing(&repair->work));
+    uint64_t fetched = atomic_load(&repair->work.fetched_count);
+    repair_fetch(&repair->work);
+    fetched = atomic_load(&repair->work.fetched_count) - fetched;
+    atomic_store(&repair->missing_count, repair_count_missing(&repair->work));
+    if (fetched > 0)
+        log_info("repair: %llu chunks fetched", (unsigned long long)fetched);
+    return repair->work.count == MISSING_MAX && fetched > 0;
 }
 
 static void keep_house(struct repair *repair) {
@@ -273,7 +82,7 @@ static bool wait_for_round(struct repair *repair, uint64_t epoch) {
     struct meta_client *meta = atomic_load(&repair->store->meta);
     uint64_t deadline_ns = clock_deadline_ms(ROUND_MS);
     pthread_mutex_lock(&repair->lock);
-    while (!repair->stopping && !repair->woken && clock_now_ns() < deadline_ns) {
+    while (!atomic_load(&repair->stopping) && !repair->woken && clock_now_ns() < deadline_ns) {
         struct place_map *map = meta_map(meta);
         bool changed = map->epoch != epoch;
         place_map_unref(map);
@@ -287,7 +96,7 @@ static bool wait_for_round(struct repair *repair, uint64_t epoch) {
         pthread_cond_timedwait(&repair->changed, &repair->lock, &until);
     }
     repair->woken = false;
-    bool go_on = !repair->stopping;
+    bool go_on = !atomic_load(&repair->stopping);
     pthread_mutex_unlock(&repair->lock);
     return go_on;
 }
@@ -302,7 +111,7 @@ static void *repair_run(void *context) {
         more = !atomic_load(&repair->store->failed) && repair_round(repair, map);
         place_map_unref(map);
         keep_house(repair);
-    } while (more ? !is_stopping(repair) : wait_for_round(repair, epoch));
+    } while (more ? !atomic_load(&repair->stopping) : wait_for_round(repair, epoch));
     return NULL;
 }
 
@@ -310,7 +119,8 @@ int repair_start(struct store *store, struct repair **ret_repair, struct err *er
     struct repair *repair = calloc(1, sizeof *repair);
     if (repair == NULL)
         return err_set(err, ERR_NOMEM, "repair");
-    repair->store = store;
+    repair->store = repair->work.store = store;
+    repair->work.stopping = &repair->stopping;
     repair->flushed_ns = clock_now_ns();
     pthread_mutex_init(&repair->lock, NULL);
     pthread_condattr_t attributes;
@@ -331,7 +141,7 @@ struct repair *repair_stop(struct repair *repair) {
     if (repair == NULL)
         return NULL;
     pthread_mutex_lock(&repair->lock);
-    repair->stopping = true;
+    atomic_store(&repair->stopping, true);
     pthread_cond_signal(&repair->changed);
     pthread_mutex_unlock(&repair->lock);
     pthread_join(repair->thread, NULL);
@@ -352,5 +162,5 @@ void repair_wake(struct repair *repair) {
 
 void repair_counts(struct repair *repair, uint64_t *ret_missing, uint64_t *ret_repaired) {
     *ret_missing = repair != NULL ? atomic_load(&repair->missing_count) : 0;
-    *ret_repaired = repair != NULL ? atomic_load(&repair->repaired_count) : 0;
+    *ret_repaired = repair != NULL ? atomic_load(&repair->work.fetched_count) : 0;
 }

@@ -1,4 +1,4 @@
-/* What volume.c and volumes.c share: the set, and the making of one volume. */
+/* What the files of the volumes share: the set, and the making of one volume. */
 #ifndef QUERN_STORE_VOLUMES_H
 #define QUERN_STORE_VOLUMES_H
 
@@ -16,6 +16,10 @@ struct volumes {
     unsigned to_note;      /* sealed and not yet noted */
     struct volume *active; /* the one that takes new chunks, or NULL */
 };
+
+/* The table. Under the lock, or at start; insert takes the reference. */
+struct volume *volumes_find(const struct volumes *set, uint64_t number);
+int volumes_insert(struct volumes *set, struct volume *volume, struct err *err);
 
 /* A new file with its header; not yet durable. ERR_EXISTS when there is one. */
 int volume_create(struct volumes *set, const char *name, uint64_t number, struct id128 chunk_id,
