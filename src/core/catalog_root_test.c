@@ -257,6 +257,8 @@ static void test_map_and_reduce(void **state) {
     assert_int_equal(late->code, ERR_CONFLICT);
     assert_int_equal(late->job->state, PB__JOB_STATE__JOB_COMMITTED);
     assert_int_equal(grant(&world, 1, 0, 0), 0);
+    assert_true(commit(&world, 1, 0, 3, 4, true, false)); /* it had been taken: its chunks are not garbage */
+    assert_false(commit(&world, 1, 0, 3, 9, true, false));
     world_close(&world);
 }
 

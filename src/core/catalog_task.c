@@ -29,7 +29,7 @@ static void jobs_end(struct jobs *jobs) {
         catalog_store_job(jobs->step, jobs->jobs[i]);
 }
 
-/* The job of the address when it runs and has that task, else NULL. */
+/* The job of the address when it has that task, else NULL. */
 static Pb__Job *find_job(struct jobs *jobs, const Pb__TaskAddress *address) {
     if (address == NULL)
         return NULL;
@@ -40,10 +40,15 @@ static Pb__Job *find_job(struct jobs *jobs, const Pb__TaskAddress *address) {
     }
     if (job == NULL && (job = catalog_load_job(jobs->step, address->job)) != NULL)
         jobs->jobs[jobs->count++] = job;
-    if (job == NULL || job->state != PB__JOB_STATE__JOB_RUNNING)
+    if (job == NULL)
         return NULL;
     uint32_t tasks = address->phase == PHASE_MAP ? job->map_tasks : address->phase == PHASE_REDUCE ? job->reduce_tasks : 0;
     return address->index < tasks ? job : NULL;
+}
+
+static Pb__Job *find_running_job(struct jobs *jobs, const Pb__TaskAddress *address) {
+    Pb__Job *job = find_job(jobs, address);
+    return job != NULL && job->state == PB__JOB_STATE__JOB_RUNNING ? job : NULL;
 }
 
 static struct catalog_key task_key(const struct catalog_step *step, const Pb__TaskAddress *address) {
@@ -78,7 +83,7 @@ static bool check_batch(struct catalog_step *step, size_t count) {
 /* ---- grant ---- */
 
 static bool grant(struct jobs *jobs, Pb__TaskLease *lease) {
-    Pb__Job *job = find_job(jobs, lease->task);
+    Pb__Job *job = find_running_job(jobs, lease->task);
     if (job == NULL || (lease->task->phase == PHASE_REDUCE && job->map_done < job->map_tasks))
         return false;
     Pb__Task *task = load_task(jobs->step, lease->task);
@@ -120,7 +125,7 @@ static bool holds_lease(const Pb__Task *task, const Pb__TaskLease *lease) {
 }
 
 static bool release(struct jobs *jobs, Pb__TaskLease *lease, char *reason) {
-    Pb__Job *job = find_job(jobs, lease->task);
+    Pb__Job *job = find_running_job(jobs, lease->task);
     Pb__Task *task = job != NULL ? load_task(jobs->step, lease->task) : NULL;
     if (task == NULL || !holds_lease(task, lease))
         return false;
@@ -173,14 +178,16 @@ static void take_result(Pb__Job *job, Pb__Task *task, Pb__TaskResult *result) {
     }
 }
 
-/* Whether the result counts; also when it was taken before. */
+/* Whether the result counts; also when it was taken before, even if the job has ended since. */
 static bool commit(struct jobs *jobs, const Pb__TaskCommit *commit) {
     Pb__Job *job = commit->lease != NULL ? find_job(jobs, commit->lease->task) : NULL;
     if (job == NULL || commit->result == NULL)
         return false;
     Pb__Task *task = load_task(jobs->step, commit->lease->task);
-    if (!holds_lease(task, commit->lease))
-        return task->state == PB__TASK_STATE__TASK_DONE && task->lease_epoch == commit->lease->lease_epoch;
+    if (task->state == PB__TASK_STATE__TASK_DONE && task->lease_epoch == commit->lease->lease_epoch)
+        return true;
+    if (job->state != PB__JOB_STATE__JOB_RUNNING || !holds_lease(task, commit->lease))
+        return false;
     take_result(job, task, commit->result);
     store_task(jobs->step, task);
     return true;

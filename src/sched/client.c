@@ -6,8 +6,10 @@
 
 #include "base/assert.h"
 #include "base/cleanup.h"
+#include "core/catalog_plan.h"
 #include "os/clock.h"
 
+#define FILL_MS 1500u                  /* for the input of reduce tasks: well within a lease */
 #define RETRY_MS 20u                    /* between rounds over the voters while there is no leader */
 #define ATTEMPT_MS (2 * SCHED_POLL_MS) /* a node silent for so long is left for another */
 
@@ -89,9 +91,91 @@ static int call(struct sched_client *client, uint16_t type, const ProtobufCMessa
     }
 }
 
+/* ---- the input of reduce tasks: too much for one frame, so it is read from the catalogue ---- */
+
+static int add_output(const Pb__Task *task, size_t room, Pb__TaskInput *input, struct arena *arena, struct err *err) {
+    Pb__TaskOutput *output = arena_new(arena, Pb__TaskOutput);
+    if (output == NULL)
+        return err_set(err, ERR_LIMIT, "too much map output for one reduce task");
+    if (task->state != PB__TASK_STATE__TASK_DONE || task->result == NULL || input->n_outputs == room)
+        return err_set(err, ERR_CORRUPT, "a map task is not done");
+    pb__task_output__init(output);
+    output->inline_data = task->result->inline_output;
+    output->chunks = task->result->output;
+    output->n_chunks = task->result->n_output;
+    output->length = task->result->output_bytes;
+    input->outputs[input->n_outputs++] = output;
+    input->length += output->length;
+    return 0;
+}
+
+static int list_map_tasks(struct sched_client *client, ProtobufCBinaryData job, uint32_t first, uint64_t deadline_ns,
+                          struct arena *arena, Pb__Reply **ret_reply, struct err *err) {
+    Pb__ListTasks list = PB__LIST_TASKS__INIT;
+    Pb__Query query = PB__QUERY__INIT;
+    list.job = job;
+    list.phase = PHASE_MAP;
+    list.first = first;
+    query.op_case = PB__QUERY__OP_LIST_TASKS;
+    query.list_tasks = &list;
+    return meta_query(client->meta, META_ROOT, &query, deadline_ns, arena, ret_reply, err);
+}
+
+static int count_map_tasks(struct sched_client *client, ProtobufCBinaryData job, uint64_t deadline_ns,
+                           struct arena *arena, uint32_t *ret_count, struct err *err) {
+    Pb__GetJob get = PB__GET_JOB__INIT;
+    Pb__Query query = PB__QUERY__INIT;
+    Pb__Reply *reply;
+    get.job = job;
+    query.op_case = PB__QUERY__OP_GET_JOB;
+    query.get_job = &get;
+    int rc = meta_query(client->meta, META_ROOT, &query, deadline_ns, arena, &reply, err);
+    if (rc == 0)
+        *ret_count = reply->job->map_tasks;
+    return rc;
+}
+
+static int fill_outputs(struct sched_client *client, const Pb__TaskWork *work, uint64_t deadline_ns,
+                        struct arena *arena, struct err *err) {
+    ProtobufCBinaryData job = work->lease->task->job;
+    Pb__TaskInput *input = work->input;
+    uint32_t count;
+    int rc = count_map_tasks(client, job, deadline_ns, arena, &count, err);
+    if (rc != 0)
+        return rc;
+    input->outputs = arena_array(arena, Pb__TaskOutput *, (size_t)count + 1);
+    if (input->outputs == NULL)
+        return err_set(err, ERR_LIMIT, "too much map output for one reduce task");
+    while (rc == 0 && input->n_outputs < count) {
+        Pb__Reply *reply;
+        rc = list_map_tasks(client, job, (uint32_t)input->n_outputs, deadline_ns, arena, &reply, err);
+        if (rc == 0 && reply->n_tasks == 0)
+            rc = err_set(err, ERR_CORRUPT, "map tasks are missing");
+        for (size_t i = 0; rc == 0 && i < reply->n_tasks; i++)
+            rc = add_output(reply->tasks[i], count, input, arena, err);
+    }
+    return rc;
+}
+
+static int check_work(const Pb__TaskWork *work, struct err *err) {
+    return work->lease != NULL && work->lease->task != NULL && work->input != NULL
+               ? 0
+               : err_set(err, ERR_PROTOCOL, "a task without its parts");
+}
+
 int sched_client_poll(struct sched_client *client, const Pb__TaskPoll *poll, uint64_t deadline_ns, struct arena *arena,
                       Pb__TaskGrant **ret_grant, struct err *err) {
-    return call(client, RPC_TASK_POLL, &poll->base, &pb__task_grant__descriptor, deadline_ns, arena, ret_grant, err);
+    Pb__TaskGrant *grant;
+    int rc = call(client, RPC_TASK_POLL, &poll->base, &pb__task_grant__descriptor, deadline_ns, arena, &grant, err);
+    uint64_t fill_ns = clock_deadline_ms(FILL_MS);
+    for (size_t i = 0; rc == 0 && i < grant->n_work; i++) {
+        rc = check_work(grant->work[i], err);
+        if (rc == 0 && grant->work[i]->lease->task->phase == PHASE_REDUCE)
+            rc = fill_outputs(client, grant->work[i], fill_ns, arena, err);
+    }
+    if (rc == 0)
+        *ret_grant = grant;
+    return rc;
 }
 
 int sched_client_renew(struct sched_client *client, const Pb__TaskRenew *renew, uint64_t deadline_ns, struct arena *arena,

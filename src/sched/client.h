@@ -20,7 +20,8 @@ struct sched_client;
 struct sched_client *sched_client_new(struct meta_client *meta, struct rpc_client *rpc);
 struct sched_client *sched_client_free(struct sched_client *client);
 
-/* Asks for work for the free slots and renews running leases. Returns when there is work, when a running lease turns out to
+/* Asks for work for the free slots and renews running leases. A reduce task's input is complete: what the map tasks made
+ * is fetched from the catalogue here. Returns when there is work, when a running lease turns out to
  * be lost, or after SCHED_POLL_MS with an empty grant: allow for that in the deadline. The reply lives in the arena (give
  * it 64 MiB). Errors: ERR_TIMEOUT, ERR_NO_LEADER and those of rpc: the caller tries again after a moment. */
 int sched_client_poll(struct sched_client *client, const Pb__TaskPoll *poll, uint64_t deadline_ns, struct arena *arena,

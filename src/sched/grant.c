@@ -1,0 +1,415 @@
+/* Workers ask for work and say what they run; the loop gives them leases. */
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/cleanup.h"
+#include "sched/impl.h"
+
+#define POLL_BYTES ((size_t)64 << 20)
+#define SLOTS_MAX 8192u
+#define GRANT_REPLY_BYTES ((size_t)2 << 20) /* of input a poll is given at once */
+#define LATER_NS (60 * NS_PER_S)
+#define LOST_MS 100u /* how often lost workers are looked for */
+#define DOWN_NS NS_PER_S /* a node said to be down that was heard of since is not */
+
+/* ---- calls of workers ---- */
+
+/* Renews what runs; the rest goes to ret_lost (as many as leases). Lock held. */
+static size_t renew(struct sched *sched, uint32_t worker, Pb__TaskLease **leases, size_t count, Pb__TaskLease **ret_lost) {
+    uint64_t now_ns = clock_now_ns();
+    size_t lost = 0;
+    sched->worker_seen_ns[worker] = now_ns;
+    for (size_t i = 0; i < count; i++) {
+        struct lease *lease = lease_find(sched, leases[i]);
+        if (lease != NULL && lease->worker == worker)
+            lease->renewed_ns = now_ns;
+        else
+            ret_lost[lost++] = leases[i];
+    }
+    return lost;
+}
+
+int handle_renew(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
+    (void)type;
+    struct sched *sched = context;
+    _cleanup_(arena_finip) struct arena arena;
+    arena_init(&arena, POLL_BYTES);
+    Pb__TaskRenew *request;
+    Pb__TaskRenewed reply = PB__TASK_RENEWED__INIT;
+    int rc = pb_unpack(&pb__task_renew__descriptor, buf_span(body), &arena, &request, NULL);
+    if (rc != 0 || request->node >= WORKERS_MAX)
+        return answer_error(conn, ERR_PROTOCOL, "not a renewal");
+    reply.lost = arena_array(&arena, Pb__TaskLease *, request->n_running + 1);
+    if (reply.lost == NULL)
+        return answer_error(conn, ERR_NOMEM, NULL);
+    pthread_mutex_lock(&sched->lock);
+    bool leading = sched->leading;
+    if (leading)
+        reply.n_lost = renew(sched, request->node, request->running, request->n_running, reply.lost);
+    pthread_mutex_unlock(&sched->lock);
+    return leading ? answer(conn, RPC_TASK_RENEWED, &reply.base) : answer_error(conn, ERR_NOT_LEADER, NULL);
+}
+
+/* Waits in the list of those who want work. Lock held. */
+static void wait_for_work(struct sched *sched, struct poller *poller) {
+    uint64_t until_ns = clock_deadline_ms(SCHED_POLL_MS);
+    list_add_tail(&sched->pollers, &poller->node);
+    sched->wanted = true;
+    pthread_cond_signal(&sched->work);
+    bool in_time = true;
+    while (poller->pending || (!poller->answered && in_time && !sched->stopping))
+        in_time = clock_cond_wait(&sched->changed, &sched->lock, poller->pending ? DEADLINE_NONE : until_ns);
+    list_remove(&poller->node);
+}
+
+static int poll(struct sched *sched, struct rpc_conn *conn, const Pb__TaskPoll *request, Pb__TaskGrant *grant) {
+    struct poller poller = {.worker = request->node,
+                            .slots = request->slots < SLOTS_MAX ? request->slots : SLOTS_MAX,
+                            .sandbox_level = request->sandbox_level,
+                            .reply = {.limit = RPC_BODY_MAX}};
+    pthread_mutex_lock(&sched->lock);
+    if (!sched->leading) {
+        pthread_mutex_unlock(&sched->lock);
+        return answer_error(conn, ERR_NOT_LEADER, NULL);
+    }
+    grant->n_lost = renew(sched, request->node, request->running, request->n_running, grant->lost);
+    if (grant->n_lost == 0 && poller.slots > 0)
+        wait_for_work(sched, &poller);
+    pthread_mutex_unlock(&sched->lock);
+    int rc = poller.code != 0         ? answer_error(conn, poller.code, NULL)
+             : poller.reply.size > 0 ? answer_packed(conn, RPC_TASK_GRANT, &poller.reply)
+                                     : answer(conn, RPC_TASK_GRANT, &grant->base);
+    buf_fini(&poller.reply);
+    return rc;
+}
+
+int handle_poll(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
+    (void)type;
+    _cleanup_(arena_finip) struct arena arena;
+    arena_init(&arena, POLL_BYTES);
+    Pb__TaskPoll *request;
+    Pb__TaskGrant grant = PB__TASK_GRANT__INIT;
+    int rc = pb_unpack(&pb__task_poll__descriptor, buf_span(body), &arena, &request, NULL);
+    if (rc != 0 || request->node >= WORKERS_MAX)
+        return answer_error(conn, ERR_PROTOCOL, "not a request for work");
+    grant.lost = arena_array(&arena, Pb__TaskLease *, request->n_running + 1);
+    return grant.lost != NULL ? poll(context, conn, request, &grant) : answer_error(conn, ERR_NOMEM, NULL);
+}
+
+void grant_refuse_all(struct sched *sched, int code) {
+    if (list_is_empty(&sched->pollers))
+        return;
+    LIST_FOR_EACH(node, &sched->pollers) {
+        struct poller *poller = LIST_ENTRY(node, struct poller, node);
+        poller->answered = true;
+        poller->code = code;
+    }
+    pthread_cond_broadcast(&sched->changed);
+}
+
+/* ---- choosing ---- */
+
+struct choice {
+    struct sched *sched;
+    struct place_map *map;
+    uint64_t now_ns;
+    uint64_t again_ns;
+    unsigned workers; /* heard of lately */
+    struct lease *leases[BATCH_MAX];
+    struct poller *pollers[BATCH_MAX]; /* for whom each lease is */
+    unsigned count;
+};
+
+struct held {
+    const struct job *job;
+    const struct place_map *map;
+};
+
+/* Whether the first chunk of the task's input is the node's. */
+static bool holds(void *context, uint32_t task, uint32_t node) {
+    const struct held *held = context;
+    size_t chunk;
+    if (job_phase(held->job) == PHASE_REDUCE)
+        return true;
+    const Pb__JobInput *input = job_input(held->job, task, &chunk);
+    if (input->n_chunks == 0)
+        return true;
+    const Pb__ChunkRef *ref = input->chunks[catalog_plan_is_whole(held->job->job->spec) ? 0 : chunk];
+    uint32_t owners[PLACE_REPLICAS_MAX];
+    unsigned count = place_owners(held->map, place_slice_of(held->map, pb_id128(ref->id)), owners);
+    for (unsigned i = 0; i < count; i++) {
+        if (owners[i] == node)
+            return true;
+    }
+    return false;
+}
+
+/* The job with the fewest running tasks that may have one for the poller. */
+static struct job *next_job(const struct choice *choice, const struct poller *poller) {
+    struct job *best = NULL;
+    LIST_FOR_EACH(node, &choice->sched->jobs) {
+        struct job *job = LIST_ENTRY(node, struct job, node);
+        uint32_t phase = job_phase(job);
+        if (phase == PHASES || job->phases[phase].waiting == 0 || job->pass == choice->sched->pass ||
+            job->job->spec->sandbox_level_min > poller->sandbox_level)
+            continue;
+        if (best == NULL || job->running < best->running)
+            best = job;
+    }
+    return best;
+}
+
+static uint32_t choose_task(struct choice *choice, const struct poller *poller, struct job *job, uint32_t phase) {
+    struct held held = {job, choice->map};
+    struct sched_chooser chooser = {.node = poller->worker,
+                                    .alone = choice->workers < 2,
+                                    .now_ns = choice->now_ns,
+                                    .local_wait_ns = sched_local_wait_ns(job->task_us),
+                                    .holds = holds,
+                                    .context = &held};
+    return sched_choose(&job->phases[phase], &chooser, &choice->again_ns);
+}
+
+static uint64_t waiting_tasks(const struct sched *sched) {
+    uint64_t waiting = 0;
+    LIST_FOR_EACH(node, &sched->jobs) {
+        const struct job *job = LIST_ENTRY(node, struct job, node);
+        uint32_t phase = job_phase(job);
+        waiting += phase < PHASES ? job->phases[phase].waiting : 0;
+    }
+    return waiting;
+}
+
+static size_t input_bytes(const struct job *job, uint32_t phase, uint32_t index) {
+    size_t chunk;
+    if (phase == PHASE_REDUCE)
+        return 0;
+    const Pb__JobInput *input = job_input(job, index, &chunk);
+    return 256 + input->inline_data.len + (catalog_plan_is_whole(job->job->spec) ? 48 * input->n_chunks : 0);
+}
+
+/* Work for one poller: no more than its share of what waits, so that few tasks spread over all workers. */
+static void choose_for(struct choice *choice, struct poller *poller) {
+    uint64_t share = (waiting_tasks(choice->sched) + choice->workers - 1) / choice->workers;
+    size_t bytes = 0;
+    choice->sched->pass++;
+    for (uint32_t given = 0; given < poller->slots && given < share && choice->count < BATCH_MAX &&
+                             bytes < GRANT_REPLY_BYTES;) {
+        struct job *job = next_job(choice, poller);
+        if (job == NULL)
+            return;
+        uint32_t phase = job_phase(job), index = choose_task(choice, poller, job, phase);
+        if (index == SCHED_NO_TASK) {
+            job->pass = choice->sched->pass;
+            continue;
+        }
+        sched_set_state(&job->phases[phase], index, SCHED_GRANTING, choice->now_ns);
+        choice->leases[choice->count] = lease_new(choice->sched, job, phase, index, poller->worker);
+        choice->pollers[choice->count++] = poller;
+        poller->pending = true;
+        bytes += input_bytes(job, phase, index);
+        given++;
+    }
+}
+
+static unsigned count_workers(const struct sched *sched, uint64_t now_ns) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        count += sched->worker_seen_ns[i] != 0 && now_ns - sched->worker_seen_ns[i] < SCHED_LEASE_MS * NS_PER_MS;
+    return count > 0 ? count : 1;
+}
+
+/* ---- granting ---- */
+
+static bool same_task(const struct lease *lease, const Pb__TaskLease *granted) {
+    return granted->task != NULL && granted->task->index == lease->index && granted->task->phase == lease->phase &&
+           id128_equal(pb_id128(granted->task->job), lease->job->id);
+}
+
+/* granted = NULL: the catalogue thinks otherwise, or nobody knows. */
+static void note_granted(struct sched *sched, struct lease *lease, const Pb__TaskLease *granted) {
+    struct sched_phase *phase = &lease->job->phases[lease->phase];
+    if (granted == NULL || lease->job->job->state != PB__JOB_STATE__JOB_RUNNING) {
+        sched_set_state(phase, lease->index, SCHED_WAITING, clock_now_ns());
+        lease_free(lease);
+        sched->stale |= granted == NULL;
+        return;
+    }
+    lease->epoch = granted->lease_epoch;
+    lease->attempt = granted->attempt;
+    lease->renewed_ns = clock_now_ns();
+    phase->tasks[lease->index].attempts = (uint8_t)granted->attempt;
+    sched_set_state(phase, lease->index, SCHED_RUNNING, lease->renewed_ns);
+}
+
+/* Packs what was granted to the poller: those of its leases that are still there. */
+static void answer_poller(struct choice *choice, struct poller *poller, bool granted) {
+    _cleanup_(arena_finip) struct arena arena;
+    arena_init(&arena, POLL_BYTES);
+    Pb__TaskGrant grant = PB__TASK_GRANT__INIT;
+    Pb__TaskWork *work[BATCH_MAX];
+    grant.work = work;
+    for (unsigned i = 0; granted && i < choice->count; i++) {
+        if (choice->pollers[i] == poller && choice->leases[i] != NULL)
+            work[grant.n_work++] = job_work(choice->leases[i]->job, choice->leases[i], &arena);
+    }
+    pb_pack(&poller->reply, &grant.base);
+    if (poller->reply.failed)
+        poller->code = ERR_LIMIT; /* the leases run out and the tasks are given again */
+    poller->pending = false;
+    poller->answered = grant.n_work > 0 || poller->code != 0;
+}
+
+static void note_reply(struct choice *choice, const Pb__Reply *reply) {
+    size_t next = 0;
+    for (unsigned i = 0; i < choice->count; i++) {
+        const Pb__TaskLease *granted = NULL;
+        if (reply != NULL && next < reply->n_leases && same_task(choice->leases[i], reply->leases[next]))
+            granted = reply->leases[next++];
+        bool kept = granted != NULL && choice->leases[i]->job->job->state == PB__JOB_STATE__JOB_RUNNING;
+        note_granted(choice->sched, choice->leases[i], granted);
+        if (!kept)
+            choice->leases[i] = NULL;
+    }
+    for (unsigned i = 0; i < choice->count; i++) {
+        if (choice->pollers[i]->pending)
+            answer_poller(choice, choice->pollers[i], reply != NULL);
+    }
+    pthread_cond_broadcast(&choice->sched->changed);
+}
+
+static void grant_chosen(struct choice *choice) {
+    _cleanup_(arena_finip) struct arena arena;
+    arena_init(&arena, REPLY_BYTES);
+    Pb__TaskLease *leases[BATCH_MAX];
+    for (unsigned i = 0; i < choice->count; i++)
+        leases[i] = lease_message(choice->leases[i], &arena);
+    Pb__GrantLeases op = PB__GRANT_LEASES__INIT;
+    Pb__Command command = PB__COMMAND__INIT;
+    Pb__Reply *reply = NULL;
+    op.leases = leases;
+    op.n_leases = choice->count;
+    command.op_case = PB__COMMAND__OP_GRANT_LEASES;
+    command.grant_leases = &op;
+    pthread_mutex_unlock(&choice->sched->lock);
+    int rc = sched_submit(choice->sched, META_ROOT, &command, &arena, &reply, NULL);
+    pthread_mutex_lock(&choice->sched->lock);
+    note_reply(choice, rc == 0 ? reply : NULL);
+}
+
+uint64_t grant_work(struct sched *sched) {
+    struct choice choice = {.sched = sched, .now_ns = clock_now_ns()};
+    choice.again_ns = choice.now_ns + LATER_NS;
+    if (list_is_empty(&sched->pollers) || waiting_tasks(sched) == 0)
+        return choice.again_ns;
+    choice.map = meta_map(sched->meta);
+    choice.workers = count_workers(sched, choice.now_ns);
+    LIST_FOR_EACH(node, &sched->pollers) {
+        struct poller *poller = LIST_ENTRY(node, struct poller, node);
+        if (!poller->answered && choice.count < BATCH_MAX)
+            choose_for(&choice, poller);
+    }
+    place_map_unref(choice.map);
+    if (choice.count == 0)
+        return choice.again_ns;
+    grant_chosen(&choice);
+    return choice.now_ns; /* look again at once: others may have come meanwhile */
+}
+
+/* ---- lost workers ---- */
+
+static bool is_lost(const struct lease *lease, const struct place_map *map, uint64_t now_ns) {
+    if (lease->epoch == 0)
+        return false;
+    uint64_t silent_ns = now_ns - lease->renewed_ns;
+    const struct place_node *node = place_node(map, lease->worker);
+    return silent_ns > SCHED_LEASE_MS * NS_PER_MS || (node != NULL && node->down && silent_ns > DOWN_NS);
+}
+
+/* Those that may run again, and those that were lost too often. */
+struct lost {
+    struct arena arena;
+    Pb__TaskLease *again[BATCH_MAX];
+    size_t again_count;
+    Pb__TaskCommit *failed[BATCH_MAX];
+    size_t failed_count;
+};
+
+static void add_failed(struct lost *lost, const struct lease *lease) {
+    Pb__TaskCommit *commit = arena_new(&lost->arena, Pb__TaskCommit);
+    Pb__TaskResult *result = arena_new(&lost->arena, Pb__TaskResult);
+    if (commit == NULL || result == NULL)
+        panic("out of memory for a lost task");
+    pb__task_commit__init(commit);
+    pb__task_result__init(result);
+    result->reason = pb_text("lost worker");
+    commit->lease = lease_message(lease, &lost->arena);
+    commit->result = result;
+    lost->failed[lost->failed_count++] = commit;
+}
+
+static void collect_lost(struct sched *sched, struct lost *lost) {
+    struct place_map *map = meta_map(sched->meta);
+    uint64_t now_ns = clock_now_ns();
+    LIST_FOR_EACH(node, &sched->leases) {
+        const struct lease *lease = LIST_ENTRY(node, struct lease, node);
+        if (!is_lost(lease, map, now_ns) || lost->again_count == BATCH_MAX || lost->failed_count == BATCH_MAX)
+            continue;
+        if (sched_may_retry(SCHED_END_LOST, lease->attempt))
+            lost->again[lost->again_count++] = lease_message(lease, &lost->arena);
+        else
+            add_failed(lost, lease);
+    }
+    place_map_unref(map);
+}
+
+static void note_released(struct sched *sched, const Pb__TaskLease *released) {
+    struct lease *lease = lease_find(sched, released);
+    if (lease == NULL)
+        return;
+    struct job *job = lease->job;
+    job->phases[lease->phase].tasks[lease->index].last_node = lease->worker;
+    sched_set_state(&job->phases[lease->phase], lease->index, SCHED_WAITING, clock_now_ns());
+    job->job->retried++;
+    lease_free(lease);
+    job_changed(sched, job);
+}
+
+static void release(struct sched *sched, struct lost *lost) {
+    Pb__ReleaseLeases op = PB__RELEASE_LEASES__INIT;
+    Pb__Command command = PB__COMMAND__INIT;
+    Pb__Reply *reply;
+    op.leases = lost->again;
+    op.n_leases = lost->again_count;
+    op.reason = pb_text("lost worker");
+    command.op_case = PB__COMMAND__OP_RELEASE_LEASES;
+    command.release_leases = &op;
+    pthread_mutex_unlock(&sched->lock);
+    int rc = sched_submit(sched, META_ROOT, &command, &lost->arena, &reply, NULL);
+    pthread_mutex_lock(&sched->lock);
+    for (size_t i = 0; rc == 0 && i < reply->n_leases; i++)
+        note_released(sched, reply->leases[i]);
+    for (size_t i = 0; rc == 0 && i < op.n_leases; i++) /* what is left here and not there: the mirror is wrong */
+        sched->stale |= lease_find(sched, op.leases[i]) != NULL;
+    sched->stale |= rc != 0;
+}
+
+void release_lost(struct sched *sched) {
+    uint64_t now_ns = clock_now_ns();
+    if (now_ns < sched->lost_ns || list_is_empty(&sched->leases))
+        return;
+    sched->lost_ns = now_ns + LOST_MS * NS_PER_MS;
+    struct lost *lost = calloc(1, sizeof *lost);
+    if (lost == NULL)
+        panic("out of memory for lost tasks");
+    arena_init(&lost->arena, REPLY_BYTES);
+    collect_lost(sched, lost);
+    if (lost->again_count > 0)
+        release(sched, lost);
+    if (lost->failed_count > 0) {
+        protobuf_c_boolean taken[BATCH_MAX];
+        commit_results(sched, lost->failed, lost->failed_count, taken);
+    }
+    arena_fini(&lost->arena);
+    free(lost);
+}
