@@ -1,10 +1,15 @@
 /* Carries out the steps of one group: append, send what may be sent, apply, answer. */
 #include "core/drive.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
 #include "core/paxos_state.h" /* MUTANT */
+
+/* The core puts new slots off long before (PAXOS_APPLY_LAG). */
+#define DRIVE_HELD 1024u
+static_assert(DRIVE_HELD >= PAXOS_APPLY_LAG + PAXOS_OPEN_MAX + PAXOS_OUT_CHOSEN, "room for a step");
 
 struct drive {
     struct paxos *paxos;
@@ -14,6 +19,9 @@ struct drive {
         outbox[DRIVE_OUTBOX]; /* [outbox_head, outbox_tail) wait for their gates, which only grow */
     uint64_t outbox_head;
     uint64_t outbox_tail;
+    struct paxos_chosen held[DRIVE_HELD]; /* [held_head, held_tail) are not durable here yet */
+    uint64_t held_head;
+    uint64_t held_tail;
     bool running; /* inside a step: io must not call back */
     struct paxos_out out;
 };
@@ -37,6 +45,8 @@ struct drive *drive_free(struct drive *drive) {
         return NULL;
     while (drive->outbox_head < drive->outbox_tail)
         paxos_message_free(drive->outbox[drive->outbox_head++ % DRIVE_OUTBOX].message);
+    while (drive->held_head < drive->held_tail)
+        paxos_value_unref(drive->held[drive->held_head++ % DRIVE_HELD].value);
     paxos_free(drive->paxos);
     free(drive);
     return NULL;
@@ -61,6 +71,19 @@ static void release_outbox(struct drive *drive) {
     }
 }
 
+/* A state store may reach the disk at any time. It must not get there before the log: after a crash
+ * this replica would know that slots are chosen, and not their values, which others may still need
+ * of it. */
+static void apply_durable(struct drive *drive) {
+    while (drive->held_head < drive->held_tail) {
+        const struct paxos_chosen *chosen = &drive->held[drive->held_head % DRIVE_HELD];
+        if (chosen->write_seq > drive->durable_seq)
+            return;
+        drive->held_head++;
+        drive->io.apply(drive->io.context, chosen);
+    }
+}
+
 /* Persist, send, apply, answer: in this order. */
 static void carry_out(struct drive *drive) {
     const struct drive_io *io = &drive->io;
@@ -69,8 +92,11 @@ static void carry_out(struct drive *drive) {
         io->append(io->context, &out->records[i]);
     for (uint32_t i = 0; i < out->message_count; i++)
         send_gated(drive, out->messages[i]);
-    for (uint32_t i = 0; i < out->chosen_count; i++)
-        io->apply(io->context, &out->chosen[i]);
+    for (uint32_t i = 0; i < out->chosen_count; i++) {
+        ASSERT(drive->held_tail - drive->held_head < DRIVE_HELD);
+        drive->held[drive->held_tail++ % DRIVE_HELD] = out->chosen[i];
+    }
+    apply_durable(drive);
     for (uint32_t i = 0; i < out->proposal_count; i++)
         io->proposal_done(io->context, &out->proposals[i]);
     for (uint32_t i = 0; i < out->read_count; i++)

@@ -11,7 +11,9 @@
  * the disk (a failed write ends the process). Appending need not wait for the disk.
  *   2. send each message once all records up to its gate are durable. Messages may be lost, doubled
  * and reordered.
- *   3. apply out->chosen in order, each slot once; report with PAXOS_APPLIED.
+ *   3. apply out->chosen in order, each slot once and not before its own record (write_seq) is
+ *      durable: the state store must not reach the disk ahead of the log; report with
+ *      PAXOS_APPLIED.
  *   4. carry out the rest of out.
  *
  * What the log holds. Records of all groups may share one log; a group's keep their order, and a
@@ -232,6 +234,7 @@ struct paxos_chosen {
     uint64_t slot;
     struct paxos_value *value; /* one reference, the owner's now */
     uint64_t cookie;           /* of the PROPOSE this slot answers, or 0 */
+    uint64_t write_seq;        /* of this replica's own record of it */
 };
 
 /* Of a PROPOSE, at once: code 0 = it is proposed in slot, and will end either in out->chosen with

@@ -78,8 +78,11 @@ void paxos_raise_chosen(struct paxos *paxos, uint64_t upto) {
         struct paxos_slot *entry = paxos_slot_at(paxos, paxos->chosen_upto + 1);
         ASSERT(entry != NULL);
         ASSERT(out->chosen_count < PAXOS_OUT_CHOSEN);
-        out->chosen[out->chosen_count++] = (struct paxos_chosen){
-            .slot = entry->slot, .value = paxos_value_ref(entry->value), .cookie = entry->cookie};
+        out->chosen[out->chosen_count++] =
+            (struct paxos_chosen){.slot = entry->slot,
+                                  .value = paxos_value_ref(entry->value),
+                                  .cookie = entry->cookie,
+                                  .write_seq = entry->write_seq};
         paxos->chosen_upto++;
         paxos->kept_bytes += entry->value->size;
         if (paxos->role == PAXOS_LEADING)

@@ -30,7 +30,7 @@
 
 #define PAXOS_LOG_QUEUE 1024u /* records not yet durable, all kinds */
 #define PAXOS_LOG_BUSY 256u   /* at so many, votes and proposals are put off */
-#define PAXOS_APPLY_LAG 128u  /* chosen slots not yet applied: the like */
+#define PAXOS_APPLY_LAG 384u  /* chosen slots not yet applied: the like */
 
 struct paxos_slot {
     uint64_t slot; /* 0 = empty */

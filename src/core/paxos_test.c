@@ -272,6 +272,11 @@ static void test_nothing_is_answered_before_a_quorum_is_durable(void **state) {
     for (uint32_t i = 0; i < NODES; i++)
         world.replicas[i].disk_stalled = i == index;
     live_ms(50);
+    assert_int_equal(status_of(index).chosen_upto, 3);
+    assert_int_equal(world.replicas[index].answered, 1); /* but applies what its own log holds */
+    assert_string_equal(text_at((index + 1) % NODES, 3), "b");
+    world.replicas[index].disk_stalled = false;
+    live_ms(2);
     assert_int_equal(world.replicas[index].answered, 2);
 }
 

@@ -81,15 +81,24 @@ static json_t *node_store_json(struct gateway *gateway, const struct place_node 
     return *ret_answers ? store_json(&status) : json_null();
 }
 
-static json_t *node_json(struct gateway *gateway, const struct place_node *node) {
+/* How many slices of the ring it holds copies of. */
+static json_t *slices_json(const struct place_map *map, uint32_t node) {
+    json_int_t count = 0;
+    for (size_t i = 0; i < (size_t)place_slice_count(map) * map->replicas; i++)
+        count += map->owners[i] == node;
+    return json_integer(count);
+}
+
+static json_t *node_json(struct gateway *gateway, const struct place_map *map,
+                         const struct place_node *node) {
     char incarnation[ID128_HEX_SIZE];
     bool answers;
     json_t *store = node_store_json(gateway, node, &answers);
-    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:o}", "id", (int)node->id, "name",
+    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:b, s:o}", "id", (int)node->id, "name",
                      node->name, "peer_address", node->peer_address, "http_address",
                      node->http_address, "zone", node->zone, "incarnation",
                      id128_print(node->incarnation, incarnation), "roles", roles_json(node->roles),
-                     "up", !node->down && answers, "store", store);
+                     "slices", slices_json(map, node->id), "up", !node->down && answers, "store", store);
 }
 
 static json_t *groups_json(struct gateway *gateway) {
@@ -114,7 +123,7 @@ int api_status(struct request *request) {
     char cluster[ID128_HEX_SIZE];
     json_t *nodes = json_array();
     for (uint32_t i = 0; i < map->node_count; i++)
-        json_array_append_new(nodes, node_json(gateway, &map->nodes[i]));
+        json_array_append_new(nodes, node_json(gateway, map, &map->nodes[i]));
     json_t *status =
         json_pack("{s:s, s:s, s:i, s:I, s:i, s:i, s:I, s:o, s:o, s:{s:i, s:s}}", "version",
                   QUERN_VERSION, "cluster", id128_print(map->cluster_id, cluster), "node",

@@ -139,16 +139,25 @@ static int read_plain(struct request *request, void *data, size_t size, size_t *
 
 /* ---- what was promised ---- */
 
+static const char *checksum_wanted(const struct body *body) {
+    bool in_trailer = body->checksum_wanted[0] == '\0' && body->aws != NULL &&
+                      body->aws->trailer_kind == body->checksum.kind;
+    return in_trailer ? body->aws->trailer_checksum : body->checksum_wanted;
+}
+
+void body_reply_checksum(struct request *request) {
+    const struct body *body = &request->body;
+    if (body->checksum.kind != CHECKSUM_NONE)
+        reply_header(request, checksum_header(body->checksum.kind), checksum_wanted(body));
+}
+
 static int check_checksum(struct request *request) {
     struct body *body = &request->body;
     char text[CHECKSUM_TEXT_SIZE];
     if (body->checksum.kind == CHECKSUM_NONE)
         return 0;
     checksum_final_text(&body->checksum, text);
-    const char *wanted = body->checksum_wanted;
-    if (wanted[0] == '\0' && body->aws != NULL && body->aws->trailer_kind == body->checksum.kind)
-        wanted = body->aws->trailer_checksum;
-    if (strcmp(text, wanted) == 0)
+    if (strcmp(text, checksum_wanted(body)) == 0)
         return 0;
     return err_set(&request->err, ERR_BAD_DIGEST,
                    "the %s you specified did not match the calculated checksum",

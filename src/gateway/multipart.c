@@ -102,6 +102,7 @@ static int reply_part_copied(struct request *request, const Pb__Part *part) {
 static int reply_part(struct request *request, const Pb__Part *part) {
     reply_start(request, 200);
     object_reply_etag(request, part->etag);
+    body_reply_checksum(request);
     return reply_finish(request, NULL, 0);
 }
 

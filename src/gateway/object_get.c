@@ -63,8 +63,6 @@ static void reply_head(struct request *request, const Pb__Object *object,
     } else {
         reply_checksum(request, object);
     }
-    if (object->n_part_chunks > 0)
-        reply_header_number(request, "x-amz-mp-parts-count", object->n_part_chunks);
     metadata_reply(request, object);
 }
 

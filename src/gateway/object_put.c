@@ -81,6 +81,7 @@ static int put_body(struct request *request) {
         return rc;
     reply_start(request, 200);
     object_reply_etag(request, etag);
+    body_reply_checksum(request);
     return reply_finish(request, NULL, 0);
 }
 

@@ -115,7 +115,7 @@ void propose_waiting(struct group *group, uint64_t now_ns);
 void propose_fail_waiting(struct group *group, int code);
 void propose_fail_all(struct group *group, int code); /* proposed ones as well */
 void propose_done(struct group *group, const struct paxos_result *result);
-void propose_chosen(struct group *group, struct proposal *proposal); /* goes to the applier */
+void propose_forget(struct group *group, struct proposal *proposal); /* it was chosen */
 
 /* ---- serve.c: old slots are read from the log for peers that lag ---- */
 

@@ -105,13 +105,15 @@ static void set_down(struct meta *meta, const struct place_node *node, bool down
 static void watch_node(struct meta *meta, const struct place_node *node, struct watch *watch,
                        uint64_t now_ns) {
     uint32_t voter = meta_voter(meta, node->id);
+    bool refuses = voter < meta->voter_count && peer_refusals(meta->peers[voter]) > 0;
     uint64_t heard_ns = voter < meta->voter_count ? atomic_load(&meta->heard_ns[voter]) : 0;
-    if (heard_ns + HEARD_MS * NS_PER_MS > now_ns) {
+    if (!refuses && heard_ns + HEARD_MS * NS_PER_MS > now_ns) {
         watch->alive_ns = heard_ns;
         watch->refusals = 0;
         return;
     }
-    if (watch->asked_ns + ASK_MS * NS_PER_MS > now_ns && watch->refusals == 0)
+    bool asked = watch->asked_ns + ASK_MS * NS_PER_MS > now_ns;
+    if (asked && watch->refusals == 0 && !refuses)
         return;
     _cleanup_(buf_finip) struct buf reply = BUF_INIT;
     watch->asked_ns = now_ns;
@@ -136,7 +138,7 @@ static void watch_nodes(struct members *members) {
         watch_node(meta, node, watch, clock_now_ns());
         uint64_t now_ns = clock_now_ns();
         bool down = watch->refusals >= REFUSALS || watch->alive_ns + SILENT_MS * NS_PER_MS < now_ns;
-        bool up = watch->alive_ns + HEARD_MS * NS_PER_MS > now_ns;
+        bool up = watch->refusals == 0 && watch->alive_ns + HEARD_MS * NS_PER_MS > now_ns;
         if (node->down ? up : down)
             set_down(meta, node, !node->down);
     }

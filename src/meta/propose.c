@@ -43,18 +43,14 @@ void propose_fail_waiting(struct group *group, int code) {
         call_finish(call, code);
 }
 
-static void proposal_forget(struct group *group, struct proposal *proposal) {
+void propose_forget(struct group *group, struct proposal *proposal) {
     ASSERT(group->in_flight > 0);
     group->in_flight--;
     list_remove(&proposal->node);
 }
 
-void propose_chosen(struct group *group, struct proposal *proposal) {
-    proposal_forget(group, proposal);
-}
-
 static void proposal_fail(struct group *group, struct proposal *proposal, int code) {
-    proposal_forget(group, proposal);
+    propose_forget(group, proposal);
     for (uint32_t i = 0; i < proposal->count; i++)
         call_finish(proposal->calls[i], code);
     free(proposal);

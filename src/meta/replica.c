@@ -64,7 +64,7 @@ static void on_send(void *context, struct paxos_message *message) {
 static void on_apply(void *context, const struct paxos_chosen *chosen) {
     struct group *group = context;
     if (chosen->cookie != 0)
-        propose_chosen(group, (struct proposal *)(uintptr_t)chosen->cookie);
+        propose_forget(group, (struct proposal *)(uintptr_t)chosen->cookie);
     applier_queue(group, chosen);
 }
 
@@ -102,6 +102,16 @@ static void publish(struct group *group) {
     atomic_store(&group->chosen_upto, status.chosen_upto);
 }
 
+static void trims_finish(struct meta *meta) {
+    while (!list_is_empty(&meta->trims)) {
+        struct call *call = LIST_ENTRY(meta->trims.next, struct call, node);
+        if (call->lsn > meta->durable_lsn)
+            return;
+        list_remove(&call->node);
+        call_finish(call, 0);
+    }
+}
+
 static void tell_durable(struct meta *meta, uint64_t lsn, uint64_t now_ns) {
     if (lsn <= meta->durable_lsn)
         return;
@@ -120,14 +130,7 @@ static void tell_durable(struct meta *meta, uint64_t lsn, uint64_t now_ns) {
             drive_durable(group->drive, now_ns, group->durable_seq);
         group->durable_seq = 0;
     }
-    for (struct list *node = meta->trims.next, *next; node != &meta->trims; node = next) {
-        struct call *call = LIST_ENTRY(node, struct call, node);
-        next = node->next;
-        if (call->lsn <= lsn) {
-            list_remove(node);
-            call_finish(call, 0);
-        }
-    }
+    trims_finish(meta);
 }
 
 static void tell_message(struct meta *meta, struct paxos_message *message, uint64_t now_ns) {

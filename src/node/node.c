@@ -5,10 +5,12 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "gateway/gateway.h"
 #include "meta/client.h"
 #include "meta/meta.h"
 #include "node/dir.h"
+#include "os/file.h"
 #include "os/net.h"
 #include "rpc/rpc.h"
 #include "sched/sched.h"
@@ -60,7 +62,8 @@ static int resolve(void *context, uint32_t node_id, char *ret_address, size_t si
 
 static int start_launcher(struct node *node, struct err *err) {
     char path[PATH_MAX];
-    return launcher_start(node_dir_path(&node->dir, "scratch", path), &node->launcher, err);
+    int status = file_make_directories(node_dir_path(&node->dir, "scratch", path), err);
+    return status != 0 ? status : launcher_start(path, &node->launcher, err);
 }
 
 static int start_listening(struct node *node, struct err *err) {
@@ -159,6 +162,8 @@ static int start_all(struct node *node, const struct node_options *options, stru
         start_clients,  start_sched,     start_serving_peers, start_worker, start_gateway,
     };
     int status = node_dir_open(options, &node->dir, err);
+    if (status == 0)
+        log_set_name(node_name(node));
     for (size_t i = 0; i < sizeof steps / sizeof *steps && status == 0; i++)
         status = steps[i](node, err);
     return status;
@@ -213,7 +218,7 @@ int node_check_ready(struct node *node, uint64_t deadline_ns, struct err *err) {
     arena_init(&arena, REPLY_BYTES_MAX);
     Pb__Reply *reply = NULL;
     int status = meta_query(node->meta_client, META_ROOT, &query, deadline_ns, &arena, &reply, err);
-    if (status == 0 && reply->map == NULL)
+    if (status == ERR_NOT_FOUND || (status == 0 && reply->map == NULL))
         status = err_set(err, ERR_NO_LEADER, "the cluster is being formed");
     if (status == 0 && !id128_equal(pb_id128(reply->map->cluster_id), node->identity.cluster_id))
         status = err_set(err, ERR_WRONG_CLUSTER, "%s/meta is of another cluster than identity.json",

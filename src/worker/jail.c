@@ -21,7 +21,7 @@
 #define NOBODY 65534
 #define OPEN_FILES_MAX 1024
 #define PROCESSES_MAX 256         /* in a user namespace of its own */
-#define PROCESSES_SHARED_MAX 2048 /* counted with whatever else the user runs */
+#define PROCESSES_SHARED_MAX 512 /* counted with whatever else the user runs */
 
 int jail_clone_flags(int level, bool net_namespace) {
     if (level < 3)

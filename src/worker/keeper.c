@@ -25,6 +25,7 @@
 #define START_STACK_BYTES ((size_t)256 << 10)
 #define MEMORY_LOOK_MS 20 /* how often the resident size is looked at */
 #define MEMORY_SLACK ((uint64_t)64 << 20)
+#define TASK_NICE 5 /* tasks yield to storage, and a fork bomb to whoever kills it */
 #define TIME_SLACK_S 2
 #define STDERR_AT_ONCE ((size_t)128 << 10)
 #define STDERR_RING (2 * LAUNCH_STDERR_BYTES)
@@ -66,6 +67,7 @@ static int task_main(void *argument) {
     sigset_t none;
     sigemptyset(&none);
     bool ready = setsid() > 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
+                 setpriority(PRIO_PROCESS, 0, TASK_NICE) == 0 &&
                  dup2(start->fds[0], 0) == 0 && dup2(start->fds[1], 1) == 1 &&
                  dup2(start->fds[2], 2) == 2 && close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0 &&
                  sigprocmask(SIG_SETMASK, &none, NULL) == 0 &&

@@ -23,6 +23,13 @@ struct launcher {
     pthread_mutex_t mutex; /* one exchange at a time */
 };
 
+/* The node's lock and sockets must not live on in a child that outlasts it by a moment. */
+static void close_others(int socket) {
+    if (socket > STDERR_FILENO + 1)
+        close_range(STDERR_FILENO + 1, (unsigned)socket - 1, 0);
+    close_range((unsigned)socket + 1, ~0u, 0);
+}
+
 /* Forks; the child never returns. */
 static int fork_launcher(struct launcher *launcher, const char *dir, struct err *err) {
     int pair[2];
@@ -30,7 +37,7 @@ static int fork_launcher(struct launcher *launcher, const char *dir, struct err 
         return err_errno(err, errno, "cannot make the launcher's socket");
     launcher->pid = fork();
     if (launcher->pid == 0) {
-        close(pair[0]);
+        close_others(pair[1]);
         nursery_main(pair[1], dir);
     }
     close(pair[1]);
