@@ -7,24 +7,24 @@
  * vote. doc/paxos.md tells the algorithm as built.
  *
  * The owner's duties, for each step, in this order (core/drive.c does them):
- *   1. append out->records to the log, in order; report them with PAXOS_DURABLE once they are on
- * the disk (a failed write ends the process). Appending need not wait for the disk.
+ *   1. append out->records to the log, in order; report them with PAXOS_EVENT_DURABLE once they are
+ *      on the disk (a failed write ends the process). Appending need not wait for the disk.
  *   2. send each message once all records up to its gate are durable. Messages may be lost, doubled
- * and reordered.
+ *      and reordered.
  *   3. apply out->chosen in order, each slot once and not before its own record (write_seq) is
- *      durable: the state store must not reach the disk ahead of the log; report with
- *      PAXOS_APPLIED.
+ *      durable: the state store must not reach the disk ahead of the log. Report with
+ *      PAXOS_EVENT_APPLIED.
  *   4. carry out the rest of out.
  *
  * What the log holds. Records of all groups may share one log; a group's keep their order, and a
  * crash loses only a suffix of what was not yet durable. The last record of a slot <= chosen_upto
  * holds the chosen value, which is what learn_serve reads. Records of slots the state store holds
  * durably may be dropped, once a younger paxos_checkpoint() record of the group is durable: it
- * keeps the promise. At start: paxos_new with the state store's applied slot, then a PAXOS_RESTORE
+ * keeps the promise. At start: paxos_new with the state store's applied slot, then an EVENT_RESTORE
  * for each record of the group in log order (they give out->chosen as they pass), then the first
- * PAXOS_TICK.
+ * EVENT_TICK.
  *
- * A reader on another thread. With several voters every linearizable read asks (PAXOS_READ) and one
+ * A reader on another thread. With several voters every linearizable read asks (EVENT_READ) and one
  * round serves all that came before it. A single voter that leads may be read at once, without
  * asking: publish {leads, applied} after each step (paxos_status; read_free tells that this short
  * cut holds), release the client of a slot only after it was applied and published, and readers
