@@ -20,8 +20,8 @@
 
 #define NOBODY 65534
 #define OPEN_FILES_MAX 1024
-#define PROCESSES_MAX 256         /* in a user namespace of its own */
-#define PROCESSES_SHARED_MAX 512 /* counted with whatever else the user runs */
+#define PROCESSES_ROOT_MAX 512    /* counted with those of all sandboxes */
+#define PROCESSES_SHARED_MAX 4096 /* counted with whatever else the user runs */
 
 int jail_clone_flags(int level, bool net_namespace) {
     if (level < 3)
@@ -73,7 +73,9 @@ static int become_task_user(bool root, struct err *err) {
 }
 
 static int set_limits(const struct jail *jail, struct err *err) {
-    rlim_t processes = jail->level >= 3 ? PROCESSES_MAX : PROCESSES_SHARED_MAX;
+    rlim_t processes = jail->level >= 3 ? JAIL_PROCESSES_MAX
+                       : jail->root     ? PROCESSES_ROOT_MAX
+                                        : PROCESSES_SHARED_MAX;
     const struct rlimit files = {OPEN_FILES_MAX, OPEN_FILES_MAX}, forks = {processes, processes},
                         cores = {0, 0};
     if (setrlimit(RLIMIT_NOFILE, &files) != 0 || setrlimit(RLIMIT_NPROC, &forks) != 0 ||

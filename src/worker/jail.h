@@ -6,14 +6,17 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "worker/cgroup.h"
 #include "worker/filter.h"
 #include "worker/launch.h"
 
 #define JAIL_TMP_BYTES ((uint64_t)1 << 30)
+#define JAIL_PROCESSES_MAX 256u /* where they can be counted for one sandbox alone */
 
 struct jail {
     int level;
-    bool net_namespace; /* L3 and L4 only */
+    bool net_namespace;   /* L3 and L4 only */
+    struct cgroup cgroup; /* CGROUP_NONE where there are none; always at L4 */
     const struct filter *filter;
     const char *hidden;                /* a path that must not be seen: the data directory */
     bool root;                         /* quern runs as root */

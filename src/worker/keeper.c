@@ -35,8 +35,10 @@ struct keeper {
     int socket;
     int scratch_fd;
     unsigned processors;
-    int stderr_fd; /* the reading end of the running task's */
-    char *stack;   /* of a task until it execs */
+    int stderr_fd;         /* the reading end of the running task's */
+    char *stack;           /* of a task until it execs */
+    uint64_t memory_limit; /* of the control group */
+    uint64_t memory_kills; /* before this task */
     size_t stderr_used;
     char stderr_ring[STDERR_RING];
     char *strings[LAUNCH_STRINGS_MAX + 2]; /* argv, NULL, environment, NULL */
@@ -174,8 +176,28 @@ static uint64_t microseconds(struct timeval time) {
     return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_usec;
 }
 
+static bool has_cgroup(const struct keeper *keeper) {
+    return keeper->jail->cgroup.limit_fd >= 0;
+}
+
+/* By the kernel for all of a task together, where there is a control group. */
+static int limit_memory(struct keeper *keeper) {
+    const struct cgroup *cgroup = &keeper->jail->cgroup;
+    uint64_t bytes = keeper->message.task.memory_bytes_max;
+    if (!has_cgroup(keeper))
+        return 0;
+    keeper->memory_kills = cgroup_memory_kills(cgroup);
+    if (bytes == keeper->memory_limit)
+        return 0;
+    keeper->memory_limit = bytes;
+    return cgroup_limit_memory(cgroup, bytes);
+}
+
 /* A task that failed when its memory was nearly used up has failed for that. */
-static bool failed_for_memory(const struct launch_task *task, const struct launch_result *result) {
+static bool failed_for_memory(const struct keeper *keeper, const struct launch_result *result) {
+    const struct launch_task *task = &keeper->message.task;
+    if (has_cgroup(keeper) && cgroup_memory_kills(&keeper->jail->cgroup) != keeper->memory_kills)
+        return true;
     return task->memory_bytes_max > 0 && result->end == LAUNCH_ENDED && result->wait_status != 0 &&
            result->peak_bytes >= task->memory_bytes_max - task->memory_bytes_max / 16;
 }
@@ -189,7 +211,7 @@ static void end_task(struct keeper *keeper, pid_t pid, struct launch_result *res
     result->user_us = microseconds(usage.ru_utime);
     result->system_us = microseconds(usage.ru_stime);
     result->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
-    if (failed_for_memory(&keeper->message.task, result))
+    if (failed_for_memory(keeper, result))
         result->end = LAUNCH_MEMORY_OVER;
 }
 
@@ -213,9 +235,12 @@ static void start_and_watch(struct keeper *keeper, struct start *start,
 static void run_task(struct keeper *keeper, const int fds[2], char **environment,
                      struct launch_result *result) {
     int pipe_fds[2];
-    if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
+    int failure = limit_memory(keeper);
+    if (failure == 0 && pipe2(pipe_fds, O_CLOEXEC) != 0)
+        failure = errno;
+    if (failure != 0) {
         result->end = LAUNCH_UNSTARTED;
-        result->wait_status = errno;
+        result->wait_status = failure;
         return;
     }
     fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 struct launcher {
     int socket;
     pid_t pid;
+    atomic_bool dead;
     int level;
     char reason[256];
     pthread_mutex_t mutex; /* one exchange at a time */
@@ -62,6 +64,8 @@ static int open_at(struct launcher *launcher, int level, int *ret_socket,
     if (code == 0)
         code = launch_receive(launcher->socket, &opened, sizeof opened, &size, &fd, &count, err);
     pthread_mutex_unlock(&launcher->mutex);
+    if (code != 0 || size == 0)
+        atomic_store(&launcher->dead, true);
     if (code == 0 && size != 0 && opened.code == 0 && count == 1) {
         count = 0;
         int none;
@@ -135,6 +139,10 @@ int launcher_sandbox_level(const struct launcher *launcher, const char **ret_rea
     if (ret_reason != NULL)
         *ret_reason = launcher->reason;
     return launcher->level;
+}
+
+bool launcher_is_dead(struct launcher *launcher) {
+    return atomic_load(&launcher->dead);
 }
 
 int launcher_open_sandbox(struct launcher *launcher, int *ret_socket,

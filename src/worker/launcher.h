@@ -15,4 +15,7 @@ int launcher_start_at(const char *dir, int level_max, struct launcher **ret_laun
 int launcher_open_sandbox(struct launcher *launcher, int *ret_socket,
                           char ret_scratch[LAUNCH_SCRATCH_SIZE], struct err *err);
 
+/* It has died: there will be no more sandboxes until the node is started again. */
+bool launcher_is_dead(struct launcher *launcher);
+
 #endif

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "worker/cgroup.h"
 #include "worker/environment.h"
 #include "worker/keeper.h"
 #include "worker/landlock.h"
@@ -25,8 +26,13 @@
 #include "worker/scratch.h"
 #include "worker/tree.h"
 
+#define QUIET_MS 20
+#define SPARES 2 /* a sandbox that is ready saves the first task of a job some milliseconds */
+
 struct ward { /* a keeper that lives */
     pid_t pid;
+    int socket; /* to a spare one that nobody has asked for yet; else -1 */
+    struct cgroup cgroup;
     char scratch[LAUNCH_SCRATCH_SIZE]; /* L1 and L2: removed with it */
 };
 
@@ -35,6 +41,12 @@ struct nursery {
     int child_signal; /* a pipe: a child has died */
     char hidden[PATH_MAX];
     struct filter *filters[2]; /* without and with unix sockets */
+    int spare_level;           /* spares are kept ready at this level; 0: none yet */
+    bool has_net_namespaces;
+    bool has_cgroups;
+    struct cgroup_parent cgroups;
+    char no_cgroups[sizeof((struct err *)0)->text]; /* why */
+    unsigned cgroup_number;
     unsigned count;
     struct ward wards[LAUNCH_SANDBOXES_MAX];
 };
@@ -80,6 +92,8 @@ static void remove_scratch(struct ward *ward) {
 
 /* In the new process: waits until its ids are mapped, then never returns. */
 static noreturn void become_keeper(struct nursery *nursery, int socket, const struct jail *jail) {
+    for (unsigned i = 0; i < nursery->count; i++)
+        fd_closep(&nursery->wards[i].socket); /* else others would not see main's end close */
     close(nursery->socket);
     close(nursery->child_signal);
     close(signal_pipe);
@@ -90,67 +104,122 @@ static noreturn void become_keeper(struct nursery *nursery, int socket, const st
     keeper_main(socket, jail);
 }
 
-/* Forks a keeper at our end of the pair; theirs is what main gets. */
-static int fork_keeper(struct nursery *nursery, const struct jail *jail, const int pair[2],
-                       pid_t *ret_pid, struct err *err) {
-    pid_t pid =
-        (pid_t)syscall(SYS_clone, jail_clone_flags(jail->level, jail->net_namespace) | SIGCHLD,
-                       NULL, NULL, NULL, 0);
-    if (pid < 0)
+/* theirs: the keeper's end of its socket. */
+static int fork_keeper(struct nursery *nursery, const struct jail *jail, struct ward *ward,
+                       int theirs, struct err *err) {
+    int flags = jail_clone_flags(jail->level, jail->net_namespace) | SIGCHLD;
+    ward->pid = (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, 0);
+    if (ward->pid < 0)
         return err_errno(err, errno, "cannot make namespaces");
-    if (pid == 0) {
-        close(pair[0]);
-        become_keeper(nursery, pair[1], jail);
+    if (ward->pid == 0) {
+        close(ward->socket);
+        become_keeper(nursery, theirs, jail);
     }
-    int code = jail->level >= 3 ? jail_map_ids(pid, err) : 0;
-    if (code == 0 && write(pair[0], "", 1) != 1)
+    int code = jail->level >= 3 ? jail_map_ids(ward->pid, err) : 0;
+    if (code == 0 && jail->cgroup.limit_fd >= 0)
+        code = cgroup_add(&nursery->cgroups, &ward->cgroup, ward->pid, err);
+    if (code == 0 && write(ward->socket, "", 1) != 1)
         code = err_errno(err, errno, "cannot start a keeper");
-    if (code != 0)
-        kill(pid, SIGKILL);
-    *ret_pid = pid;
+    if (code != 0) {
+        kill(ward->pid, SIGKILL);
+        waitpid(ward->pid, NULL, 0);
+    }
     return code;
 }
 
 static int check_level(const struct nursery *nursery, int level, struct err *err) {
     if (nursery->count == LAUNCH_SANDBOXES_MAX)
         return err_set(err, ERR_LIMIT, "there are %d sandboxes already", LAUNCH_SANDBOXES_MAX);
+    if (level > 4 || level < 1)
+        return err_set(err, ERR_INVALID, "there is no sandbox level %d", level);
     if (level >= 2 && landlock_abi() == 0)
         return err_set(err, ERR_NOT_IMPLEMENTED, "the kernel has no Landlock");
     if (level == 1 && geteuid() != 0) /* nothing would keep tasks from the user's own files */
         return err_set(err, ERR_NOT_IMPLEMENTED, "without Landlock quern must run as root");
-    if (level > 4 || level < 1)
-        return err_set(err, ERR_INVALID, "there is no sandbox level %d", level);
+    if (level == 4 && !nursery->has_net_namespaces)
+        return err_set(err, ERR_NOT_IMPLEMENTED, "net namespaces are not allowed");
+    if (level == 4 && !nursery->has_cgroups)
+        return err_set(err, ERR_NOT_IMPLEMENTED, "%s", nursery->no_cgroups);
     return 0;
 }
 
-static int open_sandbox(struct nursery *nursery, int level, int *ret_socket, struct err *err) {
+/* What is made for a keeper before it is forked. */
+static int prepare_ward(struct nursery *nursery, int level, struct ward *ward, struct err *err) {
+    *ward = (struct ward){.socket = -1, .cgroup = CGROUP_NONE};
     int code = check_level(nursery, level, err);
-    struct ward *ward = &nursery->wards[nursery->count];
-    *ward = (struct ward){0};
     if (code == 0 && level < 3)
         code = make_scratch(ward->scratch, err);
+    if (code == 0 && nursery->has_cgroups)
+        code = cgroup_make(&nursery->cgroups, nursery->cgroup_number++, JAIL_PROCESSES_MAX + 1,
+                           &ward->cgroup, err);
+    return code;
+}
+
+static void discard_ward(struct nursery *nursery, struct ward *ward) {
+    remove_scratch(ward);
+    fd_closep(&ward->socket);
+    if (ward->cgroup.number != 0)
+        cgroup_remove(&nursery->cgroups, &ward->cgroup);
+}
+
+/* A keeper at work on its jail; ward->socket leads to it. */
+static int start_ward(struct nursery *nursery, int level, struct ward *ward, struct err *err) {
     int pair[2];
+    int code = prepare_ward(nursery, level, ward, err);
     if (code == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         code = err_errno(err, errno, "cannot make a sandbox's socket");
+    if (code == 0) {
+        bool net = level >= 3 && nursery->has_net_namespaces;
+        struct jail jail = {.level = level,
+                            .net_namespace = net,
+                            .cgroup = ward->cgroup,
+                            .filter = nursery->filters[net],
+                            .hidden = nursery->hidden,
+                            .root = geteuid() == 0};
+        snprintf(jail.scratch, sizeof jail.scratch, "%s", level >= 3 ? "/tmp" : ward->scratch);
+        ward->socket = pair[0];
+        code = fork_keeper(nursery, &jail, ward, pair[1], err);
+        close(pair[1]);
+    }
+    cgroup_close(&ward->cgroup);
     if (code != 0)
-        return code;
-    struct jail jail = {.level = level,
-                        .net_namespace = level >= 4,
-                        .filter = nursery->filters[level >= 4],
-                        .hidden = nursery->hidden,
-                        .root = geteuid() == 0};
-    snprintf(jail.scratch, sizeof jail.scratch, "%s", level >= 3 ? "/tmp" : ward->scratch);
-    code = fork_keeper(nursery, &jail, pair, &ward->pid, err);
-    close(pair[1]);
-    if (code == 0)
+        discard_ward(nursery, ward);
+    return code;
+}
+
+static bool lacks_spares(const struct nursery *nursery) {
+    unsigned spares = 0;
+    for (unsigned i = 0; i < nursery->count; i++)
+        spares += nursery->wards[i].socket >= 0;
+    return nursery->spare_level > 0 && spares < SPARES;
+}
+
+static void add_spare(struct nursery *nursery) {
+    struct ward *ward = &nursery->wards[nursery->count];
+    if (start_ward(nursery, nursery->spare_level, ward, NULL) == 0)
         nursery->count++;
     else
-        close(pair[0]);
-    if (code == 0)
-        *ret_socket = pair[0];
-    else
-        remove_scratch(ward);
-    return code;
+        nursery->spare_level = 0; /* whoever asks next is told why */
+}
+
+static struct ward *find_spare(struct nursery *nursery, int level) {
+    for (unsigned i = 0; i < nursery->count && level == nursery->spare_level; i++)
+        if (nursery->wards[i].socket >= 0)
+            return &nursery->wards[i];
+    return NULL;
+}
+
+static int open_sandbox(struct nursery *nursery, int level, int *ret_socket, struct err *err) {
+    struct ward *ward = find_spare(nursery, level);
+    if (ward == NULL) {
+        ward = &nursery->wards[nursery->count];
+        int code = start_ward(nursery, level, ward, err);
+        if (code != 0)
+            return code;
+        nursery->count++;
+    }
+    *ret_socket = TAKE_FD(ward->socket);
+    return 0;
 }
 
 static bool serve_one(struct nursery *nursery) {
@@ -169,6 +238,8 @@ static bool serve_one(struct nursery *nursery) {
     memcpy(opened.text, err.text, sizeof opened.text);
     int code = launch_send(nursery->socket, &opened, sizeof opened, &fd, opened.code == 0, NULL);
     fd_closep(&fd);
+    if (opened.code == 0)
+        nursery->spare_level = (int)request.level;
     return code == 0;
 }
 
@@ -190,10 +261,25 @@ static void bury_dead(struct nursery *nursery) {
     kept = 0;
     for (unsigned i = 0; i < nursery->count; i++)
         if (died[i])
-            remove_scratch(&nursery->wards[i]);
+            discard_ward(nursery, &nursery->wards[i]);
         else
             nursery->wards[kept++] = nursery->wards[i];
     nursery->count = kept;
+}
+
+static bool may_clone(int flags) {
+    pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, 0);
+    if (pid == 0)
+        _exit(0);
+    return pid > 0 && waitpid(pid, NULL, 0) == pid;
+}
+
+static void find_means(struct nursery *nursery) {
+    struct err why = {0};
+    nursery->has_net_namespaces = may_clone(CLONE_NEWUSER | CLONE_NEWNET);
+    nursery->has_cgroups = cgroup_parent_make(&nursery->cgroups, &why) == 0;
+    nursery->cgroup_number = 1;
+    memcpy(nursery->no_cgroups, why.text, sizeof why.text);
 }
 
 static int nursery_init(struct nursery *nursery, const char *dir, struct err *err) {
@@ -205,6 +291,7 @@ static int nursery_init(struct nursery *nursery, const char *dir, struct err *er
         return err_errno(err, errno, "cannot set up the launcher");
     if (realpath(dir, nursery->hidden) == NULL)
         return err_errno(err, errno, "%s", dir);
+    find_means(nursery);
     int code = watch_children(nursery, err);
     for (int i = 0; i < 2 && code == 0; i++)
         code = filter_new(i == 1, &nursery->filters[i], err);
@@ -218,7 +305,9 @@ static noreturn void end(struct nursery *nursery) {
     struct rusage usage = {0};
     tree_kill(false, NULL, 0, &usage);
     for (unsigned i = 0; i < nursery->count; i++)
-        remove_scratch(&nursery->wards[i]);
+        discard_ward(nursery, &nursery->wards[i]);
+    if (nursery->has_cgroups)
+        cgroup_parent_remove(&nursery->cgroups);
     _exit(0);
 }
 
@@ -232,8 +321,13 @@ noreturn void nursery_main(int socket, const char *dir) {
     }
     struct pollfd polls[] = {{socket, POLLIN, 0}, {nursery.child_signal, POLLIN, 0}};
     for (;;) {
-        if (poll(polls, 2, -1) < 0 && errno != EINTR)
+        int ready = poll(polls, 2, lacks_spares(&nursery) ? QUIET_MS : -1);
+        if (ready < 0 && errno != EINTR)
             end(&nursery);
+        if (ready == 0)
+            add_spare(&nursery);
+        if (ready <= 0)
+            continue;
         if (polls[1].revents != 0)
             bury_dead(&nursery);
         if (polls[0].revents != 0 && !serve_one(&nursery))

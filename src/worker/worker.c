@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "worker/launcher.h"
 #include "worker/roster.h"
 #include "worker/task.h"
 
@@ -76,6 +77,8 @@ static void *slot_main(void *argument) {
 /* How many attempts to hold: a few milliseconds' worth, so that short tasks do not wait for the
  * scheduler, and long ones are not kept from other workers. */
 static unsigned busy_max(const struct worker *worker) {
+    if (launcher_is_dead(worker->launcher))
+        return 0;
     uint64_t task_us = atomic_load(&worker->task_us) + 1;
     uint64_t ahead = AHEAD_MS * 1000 / task_us;
     return worker->slot_count * (1 + (unsigned)(ahead < AHEAD_MAX ? ahead : AHEAD_MAX));
@@ -151,8 +154,11 @@ static void *ask_main(void *argument) {
 
 static void *guard_main(void *argument) {
     struct worker *worker = argument;
+    bool told = false;
     while (!atomic_load(&worker->stopping)) {
         pause_ms(GUARD_MS);
+        if (!told && (told = launcher_is_dead(worker->launcher)))
+            log_error("worker: the launcher has died: no tasks here until the node starts again");
         if (clock_now_ns() - atomic_load(&worker->renewed_ns) > RENEWED_MS_MAX * NS_PER_MS)
             roster_lose_all(&worker->roster);
     }
