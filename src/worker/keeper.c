@@ -68,6 +68,8 @@ static int task_main(void *argument) {
     const struct launch_task *task = &start->keeper->message.task;
     sigset_t none;
     sigemptyset(&none);
+    if (nice(TASK_NICE) == -1)
+        errno = 0; /* -1 is a priority, too; and nothing depends on it */
     bool ready = setsid() > 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
                  setpriority(PRIO_PROCESS, 0, TASK_NICE) == 0 &&
                  dup2(start->fds[0], 0) == 0 && dup2(start->fds[1], 1) == 1 &&
