@@ -410,21 +410,27 @@ static void test_lost_lease(void **state) {
     assert_output(3, "two\n");
 }
 
+static void set_silent(bool silent) {
+    pthread_mutex_lock(&sched.mutex);
+    sched.silent = silent;
+    pthread_mutex_unlock(&sched.mutex);
+}
+
 /* Short silence (a change of leader) kills nothing; a long one does. */
 static void test_silent_scheduler(void **state) {
     (void)state;
     add_task("sleep 1.5; echo slow", NULL, 0, 0, "x", 0);
     usleep(200000);
-    sched.silent = true;
+    set_silent(true);
     usleep(1500000);
-    sched.silent = false;
+    set_silent(false);
     assert_true(wait_done(1, 20000));
     assert_output(0, "slow\n");
     add_task("sleep 60", NULL, 0, 0, "x", 0);
     usleep(200000);
-    sched.silent = true;
+    set_silent(true);
     usleep((SCHED_LEASE_MS + 500) * 1000);
-    sched.silent = false;
+    set_silent(false);
     add_task("echo one", NULL, 0, 0, "x", 0);
     add_task("sleep 0.1; echo two", NULL, 0, 0, "x", 0); /* both slots are free */
     assert_true(wait_done(3, 20000));
