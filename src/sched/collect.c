@@ -100,7 +100,7 @@ static int drop_results(struct collector *collector, const Pb__Job *job, struct 
         for (size_t i = 0; rc == 0 && i < page->n_tasks; i++) {
             const Pb__TaskResult *result = page->tasks[i]->result;
             if (result != NULL && result->n_output > 0)
-                rc = queue_garbage(collector->sched, result->output, result->n_output, err);
+                rc = sched_queue_garbage(collector->sched, result->output, result->n_output, err);
         }
         if (rc != 0)
             return rc;
@@ -185,7 +185,7 @@ static uint64_t garbage_ms(void) {
     return text != NULL && end != text && *end == '\0' ? ms : GARBAGE_MS_DEFAULT;
 }
 
-void *collect_main(void *context) {
+void *sched_collect_main(void *context) {
     struct sched *sched = context;
     struct collector collector = {.sched = sched, .garbage_ms = garbage_ms()};
     uint64_t round_ms = collector.garbage_ms / 2 < ROUND_MS_MAX ? collector.garbage_ms / 2 : ROUND_MS_MAX;

@@ -22,7 +22,7 @@ static bool wants_retry(const Pb__TaskResult *result, unsigned attempts) {
 }
 
 static void decide_retry(struct sched *sched, const Pb__TaskCommit *commit) {
-    const struct lease *lease = lease_find(sched, commit->lease);
+    const struct lease *lease = sched_lease_find(sched, commit->lease);
     commit->result->retry = lease != NULL && wants_retry(commit->result, lease->attempt);
 }
 
@@ -51,13 +51,13 @@ static void note_end(struct lease *lease, const Pb__TaskResult *result) {
         sched_set_state(phase, lease->index, SCHED_WAITING, now_ns);
     } else {
         job->job->failed++;
-        job_fail(job, lease->phase, lease->index, result->reason);
+        sched_job_fail(job, lease->phase, lease->index, result->reason);
         sched_set_state(phase, lease->index, SCHED_FAILED, now_ns);
     }
 }
 
 static void note_taken(struct sched *sched, const Pb__TaskCommit *commit) {
-    struct lease *lease = lease_find(sched, commit->lease);
+    struct lease *lease = sched_lease_find(sched, commit->lease);
     if (lease == NULL)
         return; /* sent again, or the job is not here any more */
     struct job *job = lease->job;
@@ -67,9 +67,9 @@ static void note_taken(struct sched *sched, const Pb__TaskCommit *commit) {
         add_usage(job->job->usage, usage);
         job->task_us = job->task_us == 0 ? usage->wall_us : (3 * job->task_us + usage->wall_us) / 4;
     }
-    lease_free(lease);
-    job_changed(sched, job);
-    if (job->failure[0] != '\0' || job_is_complete(job))
+    sched_lease_free(lease);
+    sched_job_changed(sched, job);
+    if (job->failure[0] != '\0' || sched_job_is_complete(job))
         pthread_cond_signal(&sched->finish);
 }
 
@@ -122,7 +122,7 @@ static void note_batch(struct sched *sched, struct result **results, size_t coun
         if (results[i]->taken)
             note_taken(sched, results[i]->commit);
         else
-            sched->stale |= err_is_transient(results[i]->code) || lease_find(sched, results[i]->commit->lease) != NULL;
+            sched->stale |= err_is_transient(results[i]->code) || sched_lease_find(sched, results[i]->commit->lease) != NULL;
         results[i]->ended = true;
     }
     sched->wanted = true; /* tasks may have begun to wait, or a phase to run */
@@ -130,7 +130,7 @@ static void note_batch(struct sched *sched, struct result **results, size_t coun
     pthread_cond_broadcast(&sched->changed);
 }
 
-void *commit_main(void *context) {
+void *sched_commit_main(void *context) {
     struct sched *sched = context;
     struct result *results[BATCH_MAX];
     pthread_mutex_lock(&sched->lock);
@@ -153,7 +153,7 @@ void *commit_main(void *context) {
 
 /* ---- who has results ---- */
 
-int commit_results(struct sched *sched, Pb__TaskCommit *const *commits, size_t count, protobuf_c_boolean *ret_taken) {
+int sched_commit_results(struct sched *sched, Pb__TaskCommit *const *commits, size_t count, protobuf_c_boolean *ret_taken) {
     struct result *results = calloc(count + 1, sizeof *results);
     if (results == NULL)
         return ERR_NOMEM;
@@ -191,11 +191,11 @@ static void drop_outputs(struct sched *sched, const Pb__TaskCommits *request, co
     for (size_t i = 0; i < request->n_commits; i++) {
         const Pb__TaskResult *result = request->commits[i]->result;
         if (!taken[i] && result->n_output > 0)
-            queue_garbage(sched, result->output, result->n_output, NULL); /* at worst it stays until it is found by age */
+            sched_queue_garbage(sched, result->output, result->n_output, NULL); /* at worst it stays until it is found by age */
     }
 }
 
-int handle_commit(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
+int sched_handle_commit(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
     (void)type;
     struct sched *sched = context;
     _cleanup_(arena_finip) struct arena arena;
@@ -204,16 +204,16 @@ int handle_commit(void *context, struct rpc_conn *conn, uint16_t type, struct bu
     Pb__TaskCommitted reply = PB__TASK_COMMITTED__INIT;
     int rc = pb_unpack(&pb__task_commits__descriptor, buf_span(body), &arena, &request, NULL);
     if (rc != 0 || !is_sound(request))
-        return answer_error(conn, ERR_PROTOCOL, "not results");
+        return sched_answer_error(conn, ERR_PROTOCOL, "not results");
     reply.n_taken = request->n_commits;
     reply.taken = arena_array(&arena, protobuf_c_boolean, request->n_commits + 1);
     if (reply.taken == NULL)
-        return answer_error(conn, ERR_NOMEM, NULL);
+        return sched_answer_error(conn, ERR_NOMEM, NULL);
     pthread_mutex_lock(&sched->lock);
-    rc = sched->leading ? commit_results(sched, request->commits, request->n_commits, reply.taken) : ERR_NOT_LEADER;
+    rc = sched->leading ? sched_commit_results(sched, request->commits, request->n_commits, reply.taken) : ERR_NOT_LEADER;
     pthread_mutex_unlock(&sched->lock);
     if (rc != 0)
-        return answer_error(conn, rc, NULL);
+        return sched_answer_error(conn, rc, NULL);
     drop_outputs(sched, request, reply.taken);
-    return answer(conn, RPC_TASK_COMMITTED, &reply.base);
+    return sched_answer(conn, RPC_TASK_COMMITTED, &reply.base);
 }

@@ -22,7 +22,7 @@ static int output_key(const struct job *job, uint32_t index, char key[KEY_BYTES_
     const Pb__JobSpec *spec = job->job->spec;
     size_t chunk;
     int size = spec->each_object && output_phase(job) == PHASE_MAP
-                   ? snprintf(key, KEY_BYTES_MAX + 1, "%s%s", spec->output_prefix, job_input(job, index, &chunk)->key)
+                   ? snprintf(key, KEY_BYTES_MAX + 1, "%s%s", spec->output_prefix, sched_job_input(job, index, &chunk)->key)
                    : snprintf(key, KEY_BYTES_MAX + 1, "%spart-%05u", spec->output_prefix, index);
     return size <= (int)KEY_BYTES_MAX ? 0 : err_set(err, ERR_KEY_TOO_LONG, "the key of output %u is too long", index);
 }
@@ -118,7 +118,7 @@ static int end_in_catalogue(struct sched *sched, struct job *job, Pb__JobState s
     if (!ended)
         return rc != 0 ? rc : err_set(err, ERR_CORRUPT, "the job has not ended");
     pthread_mutex_lock(&sched->lock);
-    job_end(sched, job, reply->job);
+    sched_job_end(sched, job, reply->job);
     pthread_mutex_unlock(&sched->lock);
     return 0;
 }
@@ -158,7 +158,7 @@ static int settle_shard(struct sched *sched, const struct job *job, uint32_t sha
     return 0;
 }
 
-int queue_garbage(struct sched *sched, Pb__ChunkRef *const *chunks, size_t count, struct err *err) {
+int sched_queue_garbage(struct sched *sched, Pb__ChunkRef *const *chunks, size_t count, struct err *err) {
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, REPLY_BYTES);
     Pb__QueueGarbage op = PB__QUEUE_GARBAGE__INIT;
@@ -177,7 +177,7 @@ int queue_garbage(struct sched *sched, Pb__ChunkRef *const *chunks, size_t count
 static int drop_output(struct sched *sched, const struct job *job, const Pb__Task *task, struct err *err) {
     (void)job;
     const Pb__TaskResult *result = task->result;
-    return result->n_output > 0 ? queue_garbage(sched, result->output, result->n_output, err) : 0;
+    return result->n_output > 0 ? sched_queue_garbage(sched, result->output, result->n_output, err) : 0;
 }
 
 /* Results that are no output: all of a job that failed, those of map tasks that were reduced. */
@@ -227,7 +227,7 @@ static struct job *next_job(struct sched *sched, uint64_t *ret_again_ns) {
     LIST_FOR_EACH(node, &sched->jobs) {
         struct job *job = LIST_ENTRY(node, struct job, node);
         bool running = job->job->state == PB__JOB_STATE__JOB_RUNNING;
-        if (running ? job->failure[0] == '\0' && !job_is_complete(job) : job->job->settled)
+        if (running ? job->failure[0] == '\0' && !sched_job_is_complete(job) : job->job->settled)
             continue;
         if (job->retry_ns > now_ns) {
             *ret_again_ns = job->retry_ns < *ret_again_ns ? job->retry_ns : *ret_again_ns;
@@ -263,10 +263,10 @@ static void finish_one(struct sched *sched, struct job *job) {
     sched->stale |= rc == ERR_CONFLICT; /* the catalogue knows better */
     if (rc == 0 && ended)
         job->job->settled = true;
-    job_unref(job);
+    sched_job_unref(job);
 }
 
-void *finish_main(void *context) {
+void *sched_finish_main(void *context) {
     struct sched *sched = context;
     pthread_mutex_lock(&sched->lock);
     while (!sched->stopping) {

@@ -20,7 +20,7 @@ static size_t renew(struct sched *sched, uint32_t worker, Pb__TaskLease **leases
     size_t lost = 0;
     sched->worker_seen_ns[worker] = now_ns;
     for (size_t i = 0; i < count; i++) {
-        struct lease *lease = lease_find(sched, leases[i]);
+        struct lease *lease = sched_lease_find(sched, leases[i]);
         if (lease != NULL && lease->worker == worker)
             lease->renewed_ns = now_ns;
         else
@@ -29,7 +29,7 @@ static size_t renew(struct sched *sched, uint32_t worker, Pb__TaskLease **leases
     return lost;
 }
 
-int handle_renew(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
+int sched_handle_renew(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
     (void)type;
     struct sched *sched = context;
     _cleanup_(arena_finip) struct arena arena;
@@ -38,16 +38,16 @@ int handle_renew(void *context, struct rpc_conn *conn, uint16_t type, struct buf
     Pb__TaskRenewed reply = PB__TASK_RENEWED__INIT;
     int rc = pb_unpack(&pb__task_renew__descriptor, buf_span(body), &arena, &request, NULL);
     if (rc != 0 || request->node >= WORKERS_MAX)
-        return answer_error(conn, ERR_PROTOCOL, "not a renewal");
+        return sched_answer_error(conn, ERR_PROTOCOL, "not a renewal");
     reply.lost = arena_array(&arena, Pb__TaskLease *, request->n_running + 1);
     if (reply.lost == NULL)
-        return answer_error(conn, ERR_NOMEM, NULL);
+        return sched_answer_error(conn, ERR_NOMEM, NULL);
     pthread_mutex_lock(&sched->lock);
     bool leading = sched->leading;
     if (leading)
         reply.n_lost = renew(sched, request->node, request->running, request->n_running, reply.lost);
     pthread_mutex_unlock(&sched->lock);
-    return leading ? answer(conn, RPC_TASK_RENEWED, &reply.base) : answer_error(conn, ERR_NOT_LEADER, NULL);
+    return leading ? sched_answer(conn, RPC_TASK_RENEWED, &reply.base) : sched_answer_error(conn, ERR_NOT_LEADER, NULL);
 }
 
 /* Waits in the list of those who want work. Lock held. */
@@ -70,20 +70,20 @@ static int poll(struct sched *sched, struct rpc_conn *conn, const Pb__TaskPoll *
     pthread_mutex_lock(&sched->lock);
     if (!sched->leading) {
         pthread_mutex_unlock(&sched->lock);
-        return answer_error(conn, ERR_NOT_LEADER, NULL);
+        return sched_answer_error(conn, ERR_NOT_LEADER, NULL);
     }
     grant->n_lost = renew(sched, request->node, request->running, request->n_running, grant->lost);
     if (grant->n_lost == 0 && poller.slots > 0)
         wait_for_work(sched, &poller);
     pthread_mutex_unlock(&sched->lock);
-    int rc = poller.code != 0         ? answer_error(conn, poller.code, NULL)
-             : poller.reply.size > 0 ? answer_packed(conn, RPC_TASK_GRANT, &poller.reply)
-                                     : answer(conn, RPC_TASK_GRANT, &grant->base);
+    int rc = poller.code != 0         ? sched_answer_error(conn, poller.code, NULL)
+             : poller.reply.size > 0 ? sched_answer_packed(conn, RPC_TASK_GRANT, &poller.reply)
+                                     : sched_answer(conn, RPC_TASK_GRANT, &grant->base);
     buf_fini(&poller.reply);
     return rc;
 }
 
-int handle_poll(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
+int sched_handle_poll(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
     (void)type;
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, POLL_BYTES);
@@ -91,12 +91,12 @@ int handle_poll(void *context, struct rpc_conn *conn, uint16_t type, struct buf 
     Pb__TaskGrant grant = PB__TASK_GRANT__INIT;
     int rc = pb_unpack(&pb__task_poll__descriptor, buf_span(body), &arena, &request, NULL);
     if (rc != 0 || request->node >= WORKERS_MAX)
-        return answer_error(conn, ERR_PROTOCOL, "not a request for work");
+        return sched_answer_error(conn, ERR_PROTOCOL, "not a request for work");
     grant.lost = arena_array(&arena, Pb__TaskLease *, request->n_running + 1);
-    return grant.lost != NULL ? poll(context, conn, request, &grant) : answer_error(conn, ERR_NOMEM, NULL);
+    return grant.lost != NULL ? poll(context, conn, request, &grant) : sched_answer_error(conn, ERR_NOMEM, NULL);
 }
 
-void grant_refuse_all(struct sched *sched, int code) {
+void sched_grant_refuse_all(struct sched *sched, int code) {
     if (list_is_empty(&sched->pollers))
         return;
     LIST_FOR_EACH(node, &sched->pollers) {
@@ -129,9 +129,9 @@ struct held {
 static bool holds(void *context, uint32_t task, uint32_t node) {
     const struct held *held = context;
     size_t chunk;
-    if (job_phase(held->job) == PHASE_REDUCE)
+    if (sched_job_phase(held->job) == PHASE_REDUCE)
         return true;
-    const Pb__JobInput *input = job_input(held->job, task, &chunk);
+    const Pb__JobInput *input = sched_job_input(held->job, task, &chunk);
     if (input->n_chunks == 0)
         return true;
     const Pb__ChunkRef *ref = input->chunks[catalog_plan_is_whole(held->job->job->spec) ? 0 : chunk];
@@ -149,7 +149,7 @@ static struct job *next_job(const struct choice *choice, const struct poller *po
     struct job *best = NULL;
     LIST_FOR_EACH(node, &choice->sched->jobs) {
         struct job *job = LIST_ENTRY(node, struct job, node);
-        uint32_t phase = job_phase(job);
+        uint32_t phase = sched_job_phase(job);
         if (phase == PHASES || job->phases[phase].waiting == 0 || job->pass == choice->sched->pass ||
             job->job->spec->sandbox_level_min > poller->sandbox_level)
             continue;
@@ -174,7 +174,7 @@ static uint64_t waiting_tasks(const struct sched *sched) {
     uint64_t waiting = 0;
     LIST_FOR_EACH(node, &sched->jobs) {
         const struct job *job = LIST_ENTRY(node, struct job, node);
-        uint32_t phase = job_phase(job);
+        uint32_t phase = sched_job_phase(job);
         waiting += phase < PHASES ? job->phases[phase].waiting : 0;
     }
     return waiting;
@@ -184,7 +184,7 @@ static size_t input_bytes(const struct job *job, uint32_t phase, uint32_t index)
     size_t chunk;
     if (phase == PHASE_REDUCE)
         return 0;
-    const Pb__JobInput *input = job_input(job, index, &chunk);
+    const Pb__JobInput *input = sched_job_input(job, index, &chunk);
     return 256 + input->inline_data.len + (catalog_plan_is_whole(job->job->spec) ? 48 * input->n_chunks : 0);
 }
 
@@ -198,13 +198,13 @@ static void choose_for(struct choice *choice, struct poller *poller) {
         struct job *job = next_job(choice, poller);
         if (job == NULL)
             return;
-        uint32_t phase = job_phase(job), index = choose_task(choice, poller, job, phase);
+        uint32_t phase = sched_job_phase(job), index = choose_task(choice, poller, job, phase);
         if (index == SCHED_NO_TASK) {
             job->pass = choice->sched->pass;
             continue;
         }
         sched_set_state(&job->phases[phase], index, SCHED_GRANTING, choice->now_ns);
-        choice->leases[choice->count] = lease_new(choice->sched, job, phase, index, poller->worker);
+        choice->leases[choice->count] = sched_lease_new(choice->sched, job, phase, index, poller->worker);
         choice->pollers[choice->count++] = poller;
         poller->pending = true;
         bytes += input_bytes(job, phase, index);
@@ -231,7 +231,7 @@ static void note_granted(struct sched *sched, struct lease *lease, const Pb__Tas
     struct sched_phase *phase = &lease->job->phases[lease->phase];
     if (granted == NULL || lease->job->job->state != PB__JOB_STATE__JOB_RUNNING) {
         sched_set_state(phase, lease->index, SCHED_WAITING, clock_now_ns());
-        lease_free(lease);
+        sched_lease_free(lease);
         sched->stale |= granted == NULL;
         return;
     }
@@ -251,7 +251,7 @@ static void answer_poller(struct choice *choice, struct poller *poller, bool gra
     grant.work = work;
     for (unsigned i = 0; granted && i < choice->count; i++) {
         if (choice->pollers[i] == poller && choice->leases[i] != NULL)
-            work[grant.n_work++] = job_work(choice->leases[i]->job, choice->leases[i], &arena);
+            work[grant.n_work++] = sched_job_work(choice->leases[i]->job, choice->leases[i], &arena);
     }
     pb_pack(&poller->reply, &grant.base);
     if (poller->reply.failed)
@@ -283,7 +283,7 @@ static void grant_chosen(struct choice *choice) {
     arena_init(&arena, REPLY_BYTES);
     Pb__TaskLease *leases[BATCH_MAX];
     for (unsigned i = 0; i < choice->count; i++)
-        leases[i] = lease_message(choice->leases[i], &arena);
+        leases[i] = sched_lease_message(choice->leases[i], &arena);
     Pb__GrantLeases op = PB__GRANT_LEASES__INIT;
     Pb__Command command = PB__COMMAND__INIT;
     Pb__Reply *reply = NULL;
@@ -297,7 +297,7 @@ static void grant_chosen(struct choice *choice) {
     note_reply(choice, rc == 0 ? reply : NULL);
 }
 
-uint64_t grant_work(struct sched *sched) {
+uint64_t sched_grant_work(struct sched *sched) {
     struct choice choice = {.sched = sched, .now_ns = clock_now_ns()};
     choice.again_ns = choice.now_ns + LATER_NS;
     if (list_is_empty(&sched->pollers) || waiting_tasks(sched) == 0)
@@ -343,7 +343,7 @@ static void add_failed(struct lost *lost, const struct lease *lease) {
     pb__task_commit__init(commit);
     pb__task_result__init(result);
     result->reason = pb_text("lost worker");
-    commit->lease = lease_message(lease, &lost->arena);
+    commit->lease = sched_lease_message(lease, &lost->arena);
     commit->result = result;
     lost->failed[lost->failed_count++] = commit;
 }
@@ -356,7 +356,7 @@ static void collect_lost(struct sched *sched, struct lost *lost) {
         if (!is_lost(lease, map, now_ns) || lost->again_count == BATCH_MAX || lost->failed_count == BATCH_MAX)
             continue;
         if (sched_may_retry(SCHED_END_LOST, lease->attempt))
-            lost->again[lost->again_count++] = lease_message(lease, &lost->arena);
+            lost->again[lost->again_count++] = sched_lease_message(lease, &lost->arena);
         else
             add_failed(lost, lease);
     }
@@ -364,15 +364,15 @@ static void collect_lost(struct sched *sched, struct lost *lost) {
 }
 
 static void note_released(struct sched *sched, const Pb__TaskLease *released) {
-    struct lease *lease = lease_find(sched, released);
+    struct lease *lease = sched_lease_find(sched, released);
     if (lease == NULL)
         return;
     struct job *job = lease->job;
     job->phases[lease->phase].tasks[lease->index].last_node = lease->worker;
     sched_set_state(&job->phases[lease->phase], lease->index, SCHED_WAITING, clock_now_ns());
     job->job->retried++;
-    lease_free(lease);
-    job_changed(sched, job);
+    sched_lease_free(lease);
+    sched_job_changed(sched, job);
 }
 
 static void release(struct sched *sched, struct lost *lost) {
@@ -390,11 +390,11 @@ static void release(struct sched *sched, struct lost *lost) {
     for (size_t i = 0; rc == 0 && i < reply->n_leases; i++)
         note_released(sched, reply->leases[i]);
     for (size_t i = 0; rc == 0 && i < op.n_leases; i++) /* what is left here and not there: the mirror is wrong */
-        sched->stale |= lease_find(sched, op.leases[i]) != NULL;
+        sched->stale |= sched_lease_find(sched, op.leases[i]) != NULL;
     sched->stale |= rc != 0;
 }
 
-void release_lost(struct sched *sched) {
+void sched_release_lost(struct sched *sched) {
     uint64_t now_ns = clock_now_ns();
     if (now_ns < sched->lost_ns || list_is_empty(&sched->leases))
         return;
@@ -408,7 +408,7 @@ void release_lost(struct sched *sched) {
         release(sched, lost);
     if (lost->failed_count > 0) {
         protobuf_c_boolean taken[BATCH_MAX];
-        commit_results(sched, lost->failed, lost->failed_count, taken);
+        sched_commit_results(sched, lost->failed, lost->failed_count, taken);
     }
     arena_fini(&lost->arena);
     free(lost);

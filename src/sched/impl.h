@@ -117,54 +117,54 @@ int sched_list_tasks(struct sched *sched, struct id128 job, uint32_t phase, uint
 /* ---- jobs: lock held, but for loading ---- */
 
 /* A job of the catalogue with its inputs and the states of its tasks. Lock not held. */
-int job_load(struct sched *sched, struct id128 id, struct job **ret_job, struct err *err);
-struct job *job_unref(struct job *job);
-struct job *job_find(struct sched *sched, ProtobufCBinaryData id);
-void job_add(struct sched *sched, struct job *job);
-void job_drop(struct sched *sched, struct job *job); /* out of the list, its leases too */
-void job_end(struct sched *sched, struct job *job, const Pb__Job *news); /* as the catalogue says it has */
-void job_end_leases(struct sched *sched, struct job *job);
-void job_fail(struct job *job, uint32_t phase, uint32_t index, const char *reason); /* the first reason stays */
+int sched_job_load(struct sched *sched, struct id128 id, struct job **ret_job, struct err *err);
+struct job *sched_job_unref(struct job *job);
+struct job *sched_job_find(struct sched *sched, ProtobufCBinaryData id);
+void sched_job_add(struct sched *sched, struct job *job);
+void sched_job_drop(struct sched *sched, struct job *job); /* out of the list, its leases too */
+void sched_job_end(struct sched *sched, struct job *job, const Pb__Job *news); /* as the catalogue says it has */
+void sched_job_end_leases(struct sched *sched, struct job *job);
+void sched_job_fail(struct job *job, uint32_t phase, uint32_t index, const char *reason); /* the first reason stays */
 /* Something about it is new: waiters are woken. */
-void job_changed(struct sched *sched, struct job *job);
+void sched_job_changed(struct sched *sched, struct job *job);
 /* The phase whose tasks may run, or PHASES when none may. */
-uint32_t job_phase(const struct job *job);
-bool job_is_complete(const struct job *job);
+uint32_t sched_job_phase(const struct job *job);
+bool sched_job_is_complete(const struct job *job);
 /* The input of a map task and, for a job cut by chunks, the number of its chunk. */
-const Pb__JobInput *job_input(const struct job *job, uint32_t index, size_t *ret_chunk);
+const Pb__JobInput *sched_job_input(const struct job *job, uint32_t index, size_t *ret_chunk);
 /* What a worker needs for the lease, in the arena; points into the job. */
-Pb__TaskWork *job_work(const struct job *job, const struct lease *lease, struct arena *arena);
+Pb__TaskWork *sched_job_work(const struct job *job, const struct lease *lease, struct arena *arena);
 
-struct lease *lease_new(struct sched *sched, struct job *job, uint32_t phase, uint32_t index, uint32_t worker);
-struct lease *lease_free(struct lease *lease); /* out of its job and list */
-struct lease *lease_find(struct sched *sched, const Pb__TaskLease *lease); /* the one that runs under that epoch */
-Pb__TaskLease *lease_message(const struct lease *lease, struct arena *arena);
+struct lease *sched_lease_new(struct sched *sched, struct job *job, uint32_t phase, uint32_t index, uint32_t worker);
+struct lease *sched_lease_free(struct lease *lease); /* out of its job and list */
+struct lease *sched_lease_find(struct sched *sched, const Pb__TaskLease *lease); /* the one that runs under that epoch */
+Pb__TaskLease *sched_lease_message(const struct lease *lease, struct arena *arena);
 
 /* ---- granting: called by the loop with the lock held, which is let go while a command is under way ---- */
 
 /* Gives tasks to those who wait. Returns when to look again, if nothing happens. */
-uint64_t grant_work(struct sched *sched);
-void release_lost(struct sched *sched);
+uint64_t sched_grant_work(struct sched *sched);
+void sched_release_lost(struct sched *sched);
 /* Ends the calls of all who wait with a code. */
-void grant_refuse_all(struct sched *sched, int code);
+void sched_grant_refuse_all(struct sched *sched, int code);
 
 /* ---- results ---- */
 
-void *commit_main(void *sched);
+void *sched_commit_main(void *sched);
 /* Has the results taken and waits for it. Lock held, let go meanwhile. The taken ones are marked; returns 0 or why none was
  * certainly taken. */
-int commit_results(struct sched *sched, Pb__TaskCommit *const *commits, size_t count, protobuf_c_boolean *ret_taken);
-void *finish_main(void *sched);
-void *collect_main(void *sched);
+int sched_commit_results(struct sched *sched, Pb__TaskCommit *const *commits, size_t count, protobuf_c_boolean *ret_taken);
+void *sched_finish_main(void *sched);
+void *sched_collect_main(void *sched);
 /* Chunks that nothing names, to be collected. Lock not held. */
-int queue_garbage(struct sched *sched, Pb__ChunkRef *const *chunks, size_t count, struct err *err);
+int sched_queue_garbage(struct sched *sched, Pb__ChunkRef *const *chunks, size_t count, struct err *err);
 
 /* ---- rpc ---- */
 
-rpc_handler handle_poll, handle_renew, handle_commit, handle_watch;
+rpc_handler sched_handle_poll, sched_handle_renew, sched_handle_commit, sched_handle_watch;
 /* Sends the reply; what a handler returns. */
-int answer(struct rpc_conn *conn, uint16_t type, const ProtobufCMessage *message);
-int answer_packed(struct rpc_conn *conn, uint16_t type, const struct buf *packed);
-int answer_error(struct rpc_conn *conn, int code, const char *text);
+int sched_answer(struct rpc_conn *conn, uint16_t type, const ProtobufCMessage *message);
+int sched_answer_packed(struct rpc_conn *conn, uint16_t type, const struct buf *packed);
+int sched_answer_error(struct rpc_conn *conn, int code, const char *text);
 
 #endif

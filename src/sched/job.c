@@ -10,7 +10,7 @@
 
 /* ---- leases ---- */
 
-struct lease *lease_new(struct sched *sched, struct job *job, uint32_t phase, uint32_t index, uint32_t worker) {
+struct lease *sched_lease_new(struct sched *sched, struct job *job, uint32_t phase, uint32_t index, uint32_t worker) {
     struct lease *lease = calloc(1, sizeof *lease);
     if (lease == NULL)
         panic("out of memory for a lease");
@@ -22,7 +22,7 @@ struct lease *lease_new(struct sched *sched, struct job *job, uint32_t phase, ui
     return lease;
 }
 
-struct lease *lease_free(struct lease *lease) {
+struct lease *sched_lease_free(struct lease *lease) {
     list_remove(&lease->node);
     lease->job->leases[lease->phase][lease->index] = NULL;
     lease->job->running--;
@@ -30,10 +30,10 @@ struct lease *lease_free(struct lease *lease) {
     return NULL;
 }
 
-struct lease *lease_find(struct sched *sched, const Pb__TaskLease *lease) {
+struct lease *sched_lease_find(struct sched *sched, const Pb__TaskLease *lease) {
     if (lease->task == NULL || lease->task->phase >= PHASES)
         return NULL;
-    struct job *job = job_find(sched, lease->task->job);
+    struct job *job = sched_job_find(sched, lease->task->job);
     if (job == NULL || lease->task->index >= job->phases[lease->task->phase].count)
         return NULL;
     struct lease *found = job->leases[lease->task->phase][lease->task->index];
@@ -41,7 +41,7 @@ struct lease *lease_find(struct sched *sched, const Pb__TaskLease *lease) {
 }
 
 /* NULL when the arena is full. */
-Pb__TaskLease *lease_message(const struct lease *lease, struct arena *arena) {
+Pb__TaskLease *sched_lease_message(const struct lease *lease, struct arena *arena) {
     Pb__TaskLease *message = arena_new(arena, Pb__TaskLease);
     Pb__TaskAddress *address = arena_new(arena, Pb__TaskAddress);
     struct id128 *id = arena_new(arena, struct id128);
@@ -62,7 +62,7 @@ Pb__TaskLease *lease_message(const struct lease *lease, struct arena *arena) {
 
 /* ---- jobs ---- */
 
-struct job *job_unref(struct job *job) {
+struct job *sched_job_unref(struct job *job) {
     if (job == NULL || --job->refs > 0)
         return NULL;
     for (unsigned phase = 0; phase < PHASES; phase++) {
@@ -75,7 +75,7 @@ struct job *job_unref(struct job *job) {
     return NULL;
 }
 
-struct job *job_find(struct sched *sched, ProtobufCBinaryData id) {
+struct job *sched_job_find(struct sched *sched, ProtobufCBinaryData id) {
     LIST_FOR_EACH(node, &sched->jobs) {
         struct job *job = LIST_ENTRY(node, struct job, node);
         if (span_equal(pb_span(id), (struct span){(const char *)job->id.bytes, sizeof job->id.bytes}))
@@ -84,33 +84,33 @@ struct job *job_find(struct sched *sched, ProtobufCBinaryData id) {
     return NULL;
 }
 
-void job_changed(struct sched *sched, struct job *job) {
+void sched_job_changed(struct sched *sched, struct job *job) {
     job->news++;
     pthread_cond_broadcast(&sched->changed);
 }
 
-void job_end_leases(struct sched *sched, struct job *job) {
+void sched_job_end_leases(struct sched *sched, struct job *job) {
     for (struct list *node = sched->leases.next, *next; node != &sched->leases; node = next) {
         next = node->next;
         struct lease *lease = LIST_ENTRY(node, struct lease, node);
         if (lease->job == job && lease->epoch != 0) /* one that is being granted is the loop's */
-            lease_free(lease);
+            sched_lease_free(lease);
     }
 }
 
-void job_end(struct sched *sched, struct job *job, const Pb__Job *news) {
+void sched_job_end(struct sched *sched, struct job *job, const Pb__Job *news) {
     if (job->job->state != PB__JOB_STATE__JOB_RUNNING)
         return;
     char *reason = arena_strdup(&job->arena, news->reason);
     job->job->state = news->state;
     job->job->finished_ms = news->finished_ms;
     job->job->reason = reason != NULL ? reason : pb_text("");
-    job_end_leases(sched, job);
-    job_changed(sched, job);
+    sched_job_end_leases(sched, job);
+    sched_job_changed(sched, job);
     pthread_cond_signal(&sched->finish);
 }
 
-void job_add(struct sched *sched, struct job *job) {
+void sched_job_add(struct sched *sched, struct job *job) {
     for (unsigned phase = 0; phase < PHASES; phase++) {
         for (uint32_t i = 0; i < job->phases[phase].count; i++) {
             if (job->leases[phase][i] != NULL)
@@ -118,17 +118,17 @@ void job_add(struct sched *sched, struct job *job) {
         }
     }
     list_add_tail(&sched->jobs, &job->node);
-    job_changed(sched, job);
+    sched_job_changed(sched, job);
 }
 
-void job_drop(struct sched *sched, struct job *job) {
-    job_end_leases(sched, job);
+void sched_job_drop(struct sched *sched, struct job *job) {
+    sched_job_end_leases(sched, job);
     list_remove(&job->node);
-    job_changed(sched, job);
-    job_unref(job);
+    sched_job_changed(sched, job);
+    sched_job_unref(job);
 }
 
-uint32_t job_phase(const struct job *job) {
+uint32_t sched_job_phase(const struct job *job) {
     if (job->job->state != PB__JOB_STATE__JOB_RUNNING || job->failure[0] != '\0')
         return PHASES;
     if (job->job->map_done < job->job->map_tasks)
@@ -136,11 +136,11 @@ uint32_t job_phase(const struct job *job) {
     return job->job->reduce_done < job->job->reduce_tasks ? PHASE_REDUCE : PHASES;
 }
 
-bool job_is_complete(const struct job *job) {
+bool sched_job_is_complete(const struct job *job) {
     return job->job->map_done == job->job->map_tasks && job->job->reduce_done == job->job->reduce_tasks;
 }
 
-const Pb__JobInput *job_input(const struct job *job, uint32_t index, size_t *ret_chunk) {
+const Pb__JobInput *sched_job_input(const struct job *job, uint32_t index, size_t *ret_chunk) {
     const Pb__JobSpec *spec = job->job->spec;
     size_t low = 0, high = spec->n_inputs;
     while (high - low > 1) {
@@ -167,7 +167,7 @@ static void note_task(struct job *job, uint32_t phase, const Pb__Task *task, uin
         sched_set_state(&job->phases[phase], index, SCHED_DONE, now_ns);
     if (task->state == PB__TASK_STATE__TASK_FAILED) {
         sched_set_state(&job->phases[phase], index, SCHED_FAILED, now_ns);
-        job_fail(job, phase, index, task->result != NULL ? task->result->reason : "");
+        sched_job_fail(job, phase, index, task->result != NULL ? task->result->reason : "");
     }
     if (task->state != PB__TASK_STATE__TASK_RUNNING || job->job->state != PB__JOB_STATE__JOB_RUNNING)
         return;
@@ -182,7 +182,7 @@ static void note_task(struct job *job, uint32_t phase, const Pb__Task *task, uin
     job->running++;
 }
 
-void job_fail(struct job *job, uint32_t phase, uint32_t index, const char *reason) {
+void sched_job_fail(struct job *job, uint32_t phase, uint32_t index, const char *reason) {
     if (job->failure[0] == '\0')
         snprintf(job->failure, sizeof job->failure, "%s task %u: %s", phase == PHASE_MAP ? "map" : "reduce", index, reason);
 }
@@ -247,7 +247,7 @@ static int fetch_job(struct sched *sched, struct job *job, struct err *err) {
     return 0;
 }
 
-int job_load(struct sched *sched, struct id128 id, struct job **ret_job, struct err *err) {
+int sched_job_load(struct sched *sched, struct id128 id, struct job **ret_job, struct err *err) {
     struct job *job = calloc(1, sizeof *job);
     if (job == NULL)
         return err_set(err, ERR_NOMEM, "no memory for a job");
@@ -265,10 +265,10 @@ int job_load(struct sched *sched, struct id128 id, struct job **ret_job, struct 
     for (unsigned phase = 0; phase < PHASES; phase++) {
         for (uint32_t i = 0; i < job->phases[phase].count; i++) {
             if (job->leases[phase] != NULL && job->leases[phase][i] != NULL)
-                lease_free(job->leases[phase][i]);
+                sched_lease_free(job->leases[phase][i]);
         }
     }
-    job_unref(job);
+    sched_job_unref(job);
     return rc;
 }
 
@@ -297,7 +297,7 @@ static void add_following(const Pb__JobSpec *spec, const Pb__JobInput *from, siz
 static void fill_input(const struct job *job, uint32_t index, Pb__TaskInput *input) {
     const Pb__JobSpec *spec = job->job->spec;
     size_t chunk;
-    const Pb__JobInput *from = job_input(job, index, &chunk);
+    const Pb__JobInput *from = sched_job_input(job, index, &chunk);
     input->bucket = from->bucket;
     input->key = from->key;
     input->version = from->version;
@@ -317,7 +317,7 @@ static void fill_input(const struct job *job, uint32_t index, Pb__TaskInput *inp
         add_following(spec, from, chunk, input);
 }
 
-Pb__TaskWork *job_work(const struct job *job, const struct lease *lease, struct arena *arena) {
+Pb__TaskWork *sched_job_work(const struct job *job, const struct lease *lease, struct arena *arena) {
     const Pb__JobSpec *spec = job->job->spec;
     Pb__TaskWork *work = arena_new(arena, Pb__TaskWork);
     Pb__TaskInput *input = arena_new(arena, Pb__TaskInput);
@@ -325,7 +325,7 @@ Pb__TaskWork *job_work(const struct job *job, const struct lease *lease, struct 
         panic("out of memory for a task");
     pb__task_work__init(work);
     pb__task_input__init(input);
-    work->lease = lease_message(lease, arena);
+    work->lease = sched_lease_message(lease, arena);
     work->job_name = spec->name;
     work->records = spec->records;
     work->each_object = spec->each_object;

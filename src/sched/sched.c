@@ -30,25 +30,25 @@ int sched_query(struct sched *sched, uint32_t group, Pb__Query *query, struct ar
 
 /* One job of the catalogue's list, with the lock held; true when it has to be loaded. */
 static bool note_listed(struct sched *sched, const Pb__Job *listed) {
-    struct job *job = job_find(sched, listed->spec->id);
+    struct job *job = sched_job_find(sched, listed->spec->id);
     if (job == NULL)
         return true;
     job->listed = true;
     bool ended = listed->state != PB__JOB_STATE__JOB_RUNNING && job->job->state == PB__JOB_STATE__JOB_RUNNING;
     if (ended)
-        job_end(sched, job, listed);
+        sched_job_end(sched, job, listed);
     return false;
 }
 
 static int load_job(struct sched *sched, const Pb__Job *listed, struct err *err) {
     struct job *job;
-    int rc = job_load(sched, pb_id128(listed->spec->id), &job, err);
+    int rc = sched_job_load(sched, pb_id128(listed->spec->id), &job, err);
     if (rc == ERR_NO_SUCH_JOB)
         return 0; /* gone since */
     if (rc != 0)
         return rc;
     pthread_mutex_lock(&sched->lock);
-    job_add(sched, job);
+    sched_job_add(sched, job);
     job->listed = true;
     pthread_cond_signal(&sched->finish);
     pthread_mutex_unlock(&sched->lock);
@@ -95,7 +95,7 @@ static int refresh(struct sched *sched, struct err *err) {
         next = node->next;
         struct job *job = LIST_ENTRY(node, struct job, node);
         if (!job->listed)
-            job_drop(sched, job);
+            sched_job_drop(sched, job);
     }
     pthread_mutex_unlock(&sched->lock);
     return rc;
@@ -103,7 +103,7 @@ static int refresh(struct sched *sched, struct err *err) {
 
 static void drop_all(struct sched *sched) {
     while (!list_is_empty(&sched->jobs))
-        job_drop(sched, LIST_ENTRY(sched->jobs.next, struct job, node));
+        sched_job_drop(sched, LIST_ENTRY(sched->jobs.next, struct job, node));
     sched->leading = false;
 }
 
@@ -141,7 +141,7 @@ static uint64_t turn(struct sched *sched) {
     bool leads = meta_leads(sched->meta, META_ROOT);
     if (!leads) {
         drop_all(sched);
-        grant_refuse_all(sched, ERR_NOT_LEADER);
+        sched_grant_refuse_all(sched, ERR_NOT_LEADER);
         return again_ns;
     }
     if (sched->stale || (!sched->leading && now_ns >= sched->refresh_ns))
@@ -150,8 +150,8 @@ static uint64_t turn(struct sched *sched) {
         look_for_jobs(sched);
     if (!sched->leading)
         return again_ns;
-    release_lost(sched);
-    uint64_t grant_ns = grant_work(sched);
+    sched_release_lost(sched);
+    uint64_t grant_ns = sched_grant_work(sched);
     return grant_ns < again_ns ? grant_ns : again_ns;
 }
 
@@ -165,7 +165,7 @@ static void *loop_main(void *context) {
         sched->wanted = false;
     }
     drop_all(sched);
-    grant_refuse_all(sched, ERR_SHUTDOWN);
+    sched_grant_refuse_all(sched, ERR_SHUTDOWN);
     pthread_mutex_unlock(&sched->lock);
     return NULL;
 }
@@ -174,25 +174,25 @@ static void *loop_main(void *context) {
 
 #define SEND_MS 5000u
 
-int answer(struct rpc_conn *conn, uint16_t type, const ProtobufCMessage *message) {
+int sched_answer(struct rpc_conn *conn, uint16_t type, const ProtobufCMessage *message) {
     _cleanup_(buf_finip) struct buf packed = {.limit = RPC_BODY_MAX};
     pb_pack(&packed, message);
-    return packed.failed ? answer_error(conn, ERR_LIMIT, "the answer is too large") : answer_packed(conn, type, &packed);
+    return packed.failed ? sched_answer_error(conn, ERR_LIMIT, "the answer is too large") : sched_answer_packed(conn, type, &packed);
 }
 
-int answer_packed(struct rpc_conn *conn, uint16_t type, const struct buf *packed) {
+int sched_answer_packed(struct rpc_conn *conn, uint16_t type, const struct buf *packed) {
     struct iovec iov = {packed->data, packed->size};
     return rpc_send(conn, type, &iov, 1, clock_deadline_ms(SEND_MS), NULL);
 }
 
-int answer_error(struct rpc_conn *conn, int code, const char *text) {
+int sched_answer_error(struct rpc_conn *conn, int code, const char *text) {
     return rpc_send_error(conn, code, text != NULL ? text : err_text(code), clock_deadline_ms(SEND_MS), NULL);
 }
 
 /* ---- start and stop ---- */
 
 static int start_threads(struct sched *sched, struct err *err) {
-    static void *(*const mains[])(void *) = {loop_main, commit_main, finish_main, collect_main};
+    static void *(*const mains[])(void *) = {loop_main, sched_commit_main, sched_finish_main, sched_collect_main};
     for (size_t i = 0; i < sizeof mains / sizeof *mains; i++) {
         int errno_value = pthread_create(&sched->threads[i], NULL, mains[i], sched);
         if (errno_value != 0)
@@ -224,10 +224,10 @@ int sched_start(struct meta_client *meta, struct store_client *store, struct rpc
         sched_stop(sched);
         return rc;
     }
-    rpc_server_handle(server, RPC_TASK_POLL, handle_poll, sched);
-    rpc_server_handle(server, RPC_TASK_RENEW, handle_renew, sched);
-    rpc_server_handle(server, RPC_TASK_COMMIT, handle_commit, sched);
-    rpc_server_handle(server, RPC_JOB_WATCH, handle_watch, sched);
+    rpc_server_handle(server, RPC_TASK_POLL, sched_handle_poll, sched);
+    rpc_server_handle(server, RPC_TASK_RENEW, sched_handle_renew, sched);
+    rpc_server_handle(server, RPC_TASK_COMMIT, sched_handle_commit, sched);
+    rpc_server_handle(server, RPC_JOB_WATCH, sched_handle_watch, sched);
     *ret_sched = sched;
     return 0;
 }

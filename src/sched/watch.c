@@ -23,10 +23,10 @@ static int wait_for_news(struct sched *sched, const Pb__JobWatch *watch, struct 
     uint64_t until_ns = clock_deadline_ms(SCHED_POLL_MS);
     const struct job *job;
     do {
-        job = job_find(sched, watch->job);
+        job = sched_job_find(sched, watch->job);
     } while (watch->seen != 0 && sched->leading && !sched->stopping && (job == NULL || job->news == watch->seen) &&
              watch->seen != ENDED && clock_cond_wait(&sched->changed, &sched->lock, until_ns));
-    job = job_find(sched, watch->job);
+    job = sched_job_find(sched, watch->job);
     return job != NULL ? pack_job(job, ret_news) : 0;
 }
 
@@ -43,14 +43,14 @@ static int answer_from_catalogue(struct sched *sched, struct rpc_conn *conn, con
     query.get_job = &get;
     int rc = sched_query(sched, META_ROOT, &query, &arena, &reply, &err);
     if (rc != 0)
-        return answer_error(conn, rc, err_message(&err, rc));
+        return sched_answer_error(conn, rc, err_message(&err, rc));
     Pb__JobNews news = PB__JOB_NEWS__INIT;
     news.job = reply->job;
     news.seen = ENDED;
-    return answer(conn, RPC_JOB_NEWS, &news.base);
+    return sched_answer(conn, RPC_JOB_NEWS, &news.base);
 }
 
-int handle_watch(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
+int sched_handle_watch(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
     (void)type;
     struct sched *sched = context;
     _cleanup_(arena_finip) struct arena arena;
@@ -58,11 +58,11 @@ int handle_watch(void *context, struct rpc_conn *conn, uint16_t type, struct buf
     arena_init(&arena, WATCH_BYTES);
     Pb__JobWatch *watch;
     if (pb_unpack(&pb__job_watch__descriptor, buf_span(body), &arena, &watch, NULL) != 0 || watch->job.len != 16)
-        return answer_error(conn, ERR_PROTOCOL, "not a watch");
+        return sched_answer_error(conn, ERR_PROTOCOL, "not a watch");
     pthread_mutex_lock(&sched->lock);
     if (!sched->leading) {
         pthread_mutex_unlock(&sched->lock);
-        return answer_error(conn, ERR_NOT_LEADER, NULL);
+        return sched_answer_error(conn, ERR_NOT_LEADER, NULL);
     }
     if (watch->seen == 0 || watch->seen == ENDED) {
         sched->reload = true;
@@ -71,6 +71,6 @@ int handle_watch(void *context, struct rpc_conn *conn, uint16_t type, struct buf
     int rc = wait_for_news(sched, watch, &news);
     pthread_mutex_unlock(&sched->lock);
     if (rc != 0)
-        return answer_error(conn, rc, NULL);
-    return news.size > 0 ? answer_packed(conn, RPC_JOB_NEWS, &news) : answer_from_catalogue(sched, conn, watch);
+        return sched_answer_error(conn, rc, NULL);
+    return news.size > 0 ? sched_answer_packed(conn, RPC_JOB_NEWS, &news) : answer_from_catalogue(sched, conn, watch);
 }
