@@ -1,5 +1,6 @@
 """rclone as Debian ships it, unchanged."""
 
+import os
 import subprocess
 
 import pytest
@@ -15,8 +16,9 @@ def rclone(cluster, bucket, tmp_path_factory):
                       "force_path_style = true\n")
 
     def run(*words, data=None):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         done = subprocess.run(["rclone", "--config", str(config), *words], capture_output=True,
-                              input=data, timeout=300)
+                              input=data, timeout=300, env=clean)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
     return run

@@ -234,13 +234,13 @@ def processes_in(directory):
 def test_dev_runs_a_command_and_gives_its_status(tmp_path):
     port = free_ports(2)
     done = quern("dev", "--nodes", "2", "--dir", str(tmp_path / "d"), "--port", str(port), "--",
-                 "sh", "-c", f"echo $QUERN_ENDPOINT $AWS_ENDPOINT_URL; {QUERN} mb x && exit 7")
+                 "sh", "-c", f"echo $QUERN_ENDPOINT $AWS_ENDPOINT_URL; {QUERN} mb made && exit 7")
     assert done.returncode == 7
     urls = f"http://127.0.0.1:{port},http://127.0.0.1:{port + 1}"
     assert done.stdout == f"{urls} http://127.0.0.1:{port}\n"
     assert processes_in(tmp_path / "d") == []
     again = quern("dev", "--dir", str(tmp_path / "d"), "--port", str(port), "--", QUERN, "ls")
-    assert again.returncode == 0 and "x" in again.stdout.split()
+    assert again.returncode == 0 and "made" in again.stdout.split()
     wrong = quern("dev", "--nodes", "3", "--dir", str(tmp_path / "d"), "--port", str(port))
     assert wrong.returncode == 1 and one_line(wrong.stderr)
 

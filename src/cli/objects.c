@@ -8,9 +8,11 @@
 #include "base/cleanup.h"
 #include "cli/reply.h"
 
+#define PAGE_ENTRIES_MAX 2000u /* a page has at most 1000; ListBuckets has no pages */
+
 struct page {
-    objects_visit *visit;
-    void *context;
+    struct listed *entries; /* with room for PAGE_ENTRIES_MAX */
+    unsigned count;
     struct listed entry; /* being read */
     bool is_truncated;
     char token[4096];
@@ -27,9 +29,11 @@ static void copy_etag(char *to, size_t size, struct span text) {
 }
 
 static int end_entry(struct page *page, struct err *err) {
-    struct listed entry = page->entry;
+    if (page->count == PAGE_ENTRIES_MAX)
+        return err_set(err, ERR_LIMIT, "the listing has more than %u entries", PAGE_ENTRIES_MAX);
+    page->entries[page->count++] = page->entry;
     page->entry = (struct listed){0};
-    return page->visit(page->context, &entry, err);
+    return 0;
 }
 
 static int take_element(void *context, const char *parent, const char *name, struct span text,
@@ -58,47 +62,92 @@ static int take_element(void *context, const char *parent, const char *name, str
     return 0;
 }
 
+static int compare_names(const void *a, const void *b) {
+    return strcmp(((const struct listed *)a)->name, ((const struct listed *)b)->name);
+}
+
+/* The reply has keys first and common prefixes behind them: people want one order. */
 static int read_page(struct client *client, const struct client_request *request, struct page *page,
                      struct err *err) {
     _cleanup_(client_response_finip) struct client_response response = CLIENT_RESPONSE_INIT;
     int status = client_perform(client, request, &response, err);
     page->is_truncated = false;
     page->token[0] = '\0';
-    return status != 0 ? status : reply_read_xml(buf_span(&response.body), take_element, page, err);
+    page->count = 0;
+    if (status == 0)
+        status = reply_read_xml(buf_span(&response.body), take_element, page, err);
+    if (status == 0)
+        qsort(page->entries, page->count, sizeof *page->entries, compare_names);
+    return status;
+}
+
+static int visit_page(const struct page *page, objects_visit *visit, void *context,
+                      struct err *err) {
+    int status = 0;
+    for (unsigned i = 0; i < page->count && status == 0; i++)
+        status = visit(context, &page->entries[i], err);
+    return status;
+}
+
+static int list_page(struct client *client, const struct place *place, bool is_deep,
+                     const char *token, struct page *page, struct err *err) {
+    char path[CLIENT_PATH_SIZE];
+    struct place bucket = *place;
+    bucket.key[0] = '\0';
+    struct uri_param params[4] = {{SPAN_LITERAL("list-type"), SPAN_LITERAL("2")},
+                                  {SPAN_LITERAL("prefix"), span_of(place->key)}};
+    size_t count = 2;
+    if (!is_deep)
+        params[count++] = (struct uri_param){SPAN_LITERAL("delimiter"), SPAN_LITERAL("/")};
+    if (token[0] != '\0')
+        params[count++] = (struct uri_param){SPAN_LITERAL("continuation-token"), span_of(token)};
+    struct client_request request = {.method = "GET",
+                                     .path = client_path(&bucket, path),
+                                     .params = params,
+                                     .param_count = count};
+    return read_page(client, &request, page, err);
+}
+
+static int list_pages(struct client *client, const struct place *place, bool is_deep,
+                      struct page *page, objects_visit *visit, void *context, struct err *err) {
+    char token[sizeof page->token] = "";
+    do {
+        int status = list_page(client, place, is_deep, token, page, err);
+        if (status == 0)
+            status = visit_page(page, visit, context, err);
+        if (status != 0)
+            return status;
+        if (page->is_truncated && (page->token[0] == '\0' || strcmp(page->token, token) == 0))
+            return err_set(err, ERR_PROTOCOL, "the listing does not go on");
+        memcpy(token, page->token, sizeof token);
+    } while (page->is_truncated);
+    return 0;
+}
+
+static int page_init(struct page *page) {
+    *page = (struct page){.entries = malloc(PAGE_ENTRIES_MAX * sizeof *page->entries)};
+    return page->entries != NULL ? 0 : ERR_NOMEM;
 }
 
 int objects_list(struct client *client, const struct place *place, bool is_deep,
                  objects_visit *visit, void *context, struct err *err) {
-    struct page page = {.visit = visit, .context = context};
-    char path[CLIENT_PATH_SIZE], token[sizeof page.token] = "";
-    struct place bucket = *place;
-    bucket.key[0] = '\0';
-    do {
-        struct uri_param params[4] = {{SPAN_LITERAL("list-type"), SPAN_LITERAL("2")},
-                                      {SPAN_LITERAL("prefix"), span_of(place->key)}};
-        size_t count = 2;
-        if (!is_deep)
-            params[count++] = (struct uri_param){SPAN_LITERAL("delimiter"), SPAN_LITERAL("/")};
-        if (token[0] != '\0')
-            params[count++] =
-                (struct uri_param){SPAN_LITERAL("continuation-token"), span_of(token)};
-        struct client_request request = {.method = "GET",
-                                         .path = client_path(&bucket, path),
-                                         .params = params,
-                                         .param_count = count};
-        int status = read_page(client, &request, &page, err);
-        if (status != 0)
-            return status;
-        if (page.is_truncated && (page.token[0] == '\0' || strcmp(page.token, token) == 0))
-            return err_set(err, ERR_PROTOCOL, "the listing does not go on");
-        memcpy(token, page.token, sizeof token);
-    } while (page.is_truncated);
-    return 0;
+    struct page page;
+    int status = page_init(&page);
+    if (status == 0)
+        status = list_pages(client, place, is_deep, &page, visit, context, err);
+    free(page.entries);
+    return status;
 }
 
 int objects_list_buckets(struct client *client, objects_visit *visit, void *context,
                          struct err *err) {
-    struct page page = {.visit = visit, .context = context};
+    struct page page;
     struct client_request request = {.method = "GET", .path = "/"};
-    return read_page(client, &request, &page, err);
+    int status = page_init(&page);
+    if (status == 0)
+        status = read_page(client, &request, &page, err);
+    if (status == 0)
+        status = visit_page(&page, visit, context, err);
+    free(page.entries);
+    return status;
 }

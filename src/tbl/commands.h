@@ -1,6 +1,8 @@
 /* Every subcommand, once, in the order of `quern help`: X(name, function, group, summary).
  * function is int function(int argc, char **argv), argv[0] being the name; it returns an exit
  * status. */
+X(serve, cli_serve, SERVERS, "run a node")
+X(dev, cli_dev, SERVERS, "run a cluster of nodes on this machine")
 X(mb, cli_mb, OBJECTS, "make buckets")
 X(rb, cli_rb, OBJECTS, "remove empty buckets")
 X(ls, cli_ls, OBJECTS, "list buckets or objects")

@@ -161,7 +161,7 @@ class Cluster:
     def boto(self, node=1, **options):
         import boto3
         import botocore.config
-        config = botocore.config.Config(s3={"addressing_style": "path"},
+        config = botocore.config.Config(s3={"addressing_style": "path"}, signature_version="s3v4",
                                         retries={"max_attempts": 3}, **options)
         return boto3.client("s3", endpoint_url=self.url(node), aws_access_key_id=ACCESS_KEY,
                             aws_secret_access_key=SECRET_KEY, region_name="us-east-1",
