@@ -100,13 +100,20 @@ struct meta {
     struct map_cache maps;
 };
 
-/* ---- replica.c: the thread that owns the groups ---- */
+/* ---- restore.c: what was known before the start ---- */
 
 /* Recovers the groups from state store and log, and opens the latter. */
 int replica_recover(struct meta *meta, const struct place_map *genesis, struct err *err);
+
+/* ---- replica.c: the thread that owns the groups ---- */
+
 void replica_start(struct meta *meta);
 void replica_stop(struct meta *meta); /* everything waiting is answered ERR_SHUTDOWN */
 void replica_fini(struct meta *meta); /* after the log was closed */
+/* For restore.c: what a drive's decisions do; a record in the log; the applied slot is told. */
+struct drive_io replica_io(struct group *group);
+void replica_note_slot(struct group *group, uint64_t slot, uint64_t lsn);
+void replica_tell_applied(struct group *group, uint64_t now_ns);
 
 /* ---- propose.c: calls become slots, slots become answers ---- */
 

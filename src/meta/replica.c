@@ -1,7 +1,5 @@
 /* The replica thread: it owns the drives of all groups, tells them what happened and carries out
  * what they decide. */
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,12 +7,9 @@
 #include "base/log.h"
 #include "meta/call.h"
 #include "meta/engine.h"
-#include "meta/state.h"
 #include "os/clock.h"
-#include "os/random.h"
 
 #define PENDING_ROOM_MIN 1024u
-#define RESTORE_SLOTS 64u /* applied at once while the log is read */
 
 /* ---- what the drives want done ---- */
 
@@ -33,7 +28,7 @@ static void pending_push(struct meta *meta, struct pending pending) {
     meta->pending[meta->pending_end++ & (meta->pending_room - 1)] = pending;
 }
 
-static void note_slot(struct group *group, uint64_t slot, uint64_t lsn) {
+void replica_note_slot(struct group *group, uint64_t slot, uint64_t lsn) {
     if (slot == 0)
         return;
     slots_put(&group->slots, slot, lsn);
@@ -49,7 +44,7 @@ static void on_append(void *context, const struct paxos_record *record) {
     if (record->value != NULL)
         parts[1] = (struct iovec){record->value->data, record->value->size};
     meta->last_lsn = wal_append(meta->wal, parts, record->value != NULL ? 2 : 1);
-    note_slot(group, record->slot, meta->last_lsn);
+    replica_note_slot(group, record->slot, meta->last_lsn);
     pending_push(meta, (struct pending){meta->last_lsn, record->write_seq, group->number});
     paxos_value_unref(record->value);
 }
@@ -87,6 +82,17 @@ static void on_leader_changed(void *context, const struct paxos_status *status) 
 
 static void on_learn_serve(void *context, const struct paxos_serve *serve) {
     slot_server_ask(context, serve);
+}
+
+struct drive_io replica_io(struct group *group) {
+    return (struct drive_io){.context = group,
+                             .append = on_append,
+                             .send = on_send,
+                             .apply = on_apply,
+                             .proposal_done = on_proposal_done,
+                             .read_done = on_read_done,
+                             .leader_changed = on_leader_changed,
+                             .learn_serve = on_learn_serve};
 }
 
 /* ---- what the drives are told ---- */
@@ -150,7 +156,7 @@ static void tell_resets(struct meta *meta, uint64_t nodes, uint64_t now_ns) {
     }
 }
 
-static void tell_applied(struct group *group, uint64_t now_ns) {
+void replica_tell_applied(struct group *group, uint64_t now_ns) {
     uint64_t applied = atomic_load(&group->applied);
     if (applied == group->applied_told)
         return;
@@ -199,7 +205,7 @@ static void take_mail(struct meta *meta, struct mail *mail, uint64_t now_ns) {
         free(message);
     }
     for (uint32_t g = 0; mail->applied && g < meta->group_count; g++)
-        tell_applied(&meta->groups[g], now_ns);
+        replica_tell_applied(&meta->groups[g], now_ns);
     tell_resets(meta, mail->reset_nodes, now_ns);
     for (struct list *node; (node = list_pop_head(&mail->calls)) != NULL;)
         take_call(meta, LIST_ENTRY(node, struct call, node), now_ns);
@@ -232,109 +238,6 @@ static void *replicate(void *argument) {
         if (mail.stopping)
             return NULL;
     }
-}
-
-/* ---- recovery ---- */
-
-static void on_durable(void *context, uint64_t lsn) {
-    struct meta *meta = context;
-    mailbox_post_durable(&meta->mailbox, lsn);
-}
-
-static void restored_apply(struct meta *meta) {
-    applier_drain(meta);
-    for (uint32_t g = 0; g < meta->group_count; g++)
-        tell_applied(&meta->groups[g], 0);
-}
-
-static int on_replay(void *context, uint64_t lsn, struct span bytes, struct err *err) {
-    struct meta *meta = context;
-    struct paxos_record record;
-    int r = paxos_record_decode(bytes, &record, err);
-    if (r != 0)
-        return r;
-    if (record.group < meta->group_count) {
-        struct group *group = &meta->groups[record.group];
-        note_slot(group, record.slot, lsn);
-        r = drive_restore(group->drive, &record);
-    } else {
-        r = ERR_CORRUPT;
-    }
-    if (r != 0)
-        err_set(err, r, "group %u slot %llu cannot be restored from the log", record.group,
-                (unsigned long long)record.slot);
-    paxos_value_unref(record.value);
-    if (lsn % RESTORE_SLOTS == 0)
-        restored_apply(meta);
-    meta->last_lsn = meta->durable_lsn = lsn;
-    return r;
-}
-
-static void paxos_options_fill(const struct meta *meta, const struct place_map *genesis,
-                               uint32_t group, struct paxos_options *ret_options) {
-    struct id128 seed = random_id128();
-    *ret_options = (struct paxos_options){.group = group,
-                                          .node = meta->identity.node_id,
-                                          .incarnation = meta->identity.incarnation,
-                                          .boot = meta->boot,
-                                          .config_id = 1,
-                                          .voter_count = meta->voter_count};
-    memcpy(&ret_options->seed, seed.bytes, sizeof ret_options->seed);
-    for (uint32_t v = 0; v < meta->voter_count; v++) {
-        const struct place_node *node = place_node(genesis, meta->voters[v]);
-        ret_options->voters[v] = meta->voters[v];
-        ret_options->incarnations[v] = node != NULL ? node->incarnation : (struct id128){{0}};
-    }
-}
-
-static int group_recover(struct meta *meta, const struct place_map *genesis, uint32_t number,
-                         struct err *err) {
-    static const struct drive_io io = {.append = on_append,
-                                       .send = on_send,
-                                       .apply = on_apply,
-                                       .proposal_done = on_proposal_done,
-                                       .read_done = on_read_done,
-                                       .leader_changed = on_leader_changed,
-                                       .learn_serve = on_learn_serve};
-    struct group *group = &meta->groups[number];
-    struct paxos_options options;
-    paxos_options_fill(meta, genesis, number, &options);
-    int r = state_get_applied(meta->kv, number, &options.applied, err);
-    if (r != 0)
-        return r;
-    group->meta = meta;
-    group->number = number;
-    group->applied_told = options.applied;
-    atomic_store(&group->applied, options.applied);
-    list_init(&group->waiting);
-    list_init(&group->proposals);
-    list_init(&group->reads);
-    struct drive_io group_io = io;
-    group_io.context = group;
-    r = drive_new(&options, &group_io, &group->drive, err);
-    struct catalog_kv view = state_batch_view(meta->applier.batch);
-    return r != 0 ? r : catalog_open(number, &view, &group->catalog, err);
-}
-
-int replica_recover(struct meta *meta, const struct place_map *genesis, struct err *err) {
-    list_init(&meta->trims);
-    for (uint32_t g = 0; g < meta->group_count; g++) {
-        int r = group_recover(meta, genesis, g, err);
-        if (r != 0)
-            return r;
-    }
-    char dir[PATH_MAX];
-    snprintf(dir, sizeof dir, "%s/log", meta->dir);
-    uint64_t torn_bytes;
-    struct wal_options options = {
-        .dir = dir, .replay = on_replay, .durable = on_durable, .context = meta};
-    int r = wal_open(&options, &meta->wal, &torn_bytes, err);
-    restored_apply(meta);
-    if (r == 0 && torn_bytes > 0)
-        log_info("the log's last write was cut off by a crash and never acknowledged: %llu bytes "
-                 "discarded",
-                 (unsigned long long)torn_bytes);
-    return r;
 }
 
 void replica_start(struct meta *meta) {
