@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <pthread.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "core/paxos.h"
@@ -220,6 +220,28 @@ static void test_cluster_map_is_founded(void **state) {
     arena_fini(&arena);
 }
 
+static void test_corrupt_log_is_refused(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 1);
+    must_create(&c->nodes[0], "first-bucket");
+    node_end(c, 0);
+    char path[TEMP_DIR_SIZE + 64], byte;
+    snprintf(path, sizeof path, "%s/log/00000001.log", c->nodes[0].dir);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(fd, &byte, 1, 4096 + 100), 1); /* in the first batch */
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, 4096 + 100), 1);
+    close(fd);
+    struct test_node *node = &c->nodes[0];
+    struct meta_options options = {
+        .dir = node->dir, .identity = node->identity, .boot = 2, .genesis = c->genesis};
+    struct err err = {0};
+    assert_int_equal(meta_start(&options, &node->meta, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.text, "the log is corrupt at 00000001.log block 1"));
+    assert_null(node->meta);
+}
+
 /* ---- three nodes ---- */
 
 static void wait_node_down(struct cluster *c, uint32_t at, uint32_t node_id, bool down) {
@@ -299,6 +321,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_one_node_keeps_what_it_acknowledged, teardown),
         cmocka_unit_test_teardown(test_cluster_map_is_founded, teardown),
+        cmocka_unit_test_teardown(test_corrupt_log_is_refused, teardown),
         cmocka_unit_test_teardown(test_three_nodes_survive_their_leader, teardown),
         cmocka_unit_test_teardown(test_client_without_a_replica, teardown),
     };
