@@ -34,6 +34,7 @@
 #endif
 #define THREAD_IDLE_MS 5000
 #define SWEEP_MS 500
+#define GRACE_MS 3000
 #define LINGER_STEP_MS 10
 #define EVENTS_MAX 64
 #define ACCEPTS_MAX 64 /* in one go, so that events get their turn */
@@ -318,7 +319,7 @@ static void server_init(struct server *server, int listen_fd,
     list_init(&server->active);
     pthread_mutex_init(&server->lock, NULL);
     clock_cond_init(&server->work);
-    pthread_cond_init(&server->ended, NULL);
+    clock_cond_init(&server->ended);
 }
 
 static struct server *server_free(struct server *server) {
@@ -365,6 +366,17 @@ int server_start(int listen_fd, const struct server_protocol *protocol,
     return 0;
 }
 
+/* Ends what the active connections do, and waits until no thread is left or the deadline. */
+static void end_active(struct server *server, int how, uint64_t deadline_ns) {
+    pthread_mutex_lock(&server->lock);
+    LIST_FOR_EACH(node, &server->active) {
+        shutdown(LIST_ENTRY(node, struct connection, node)->conn.fd, how);
+    }
+    while (server->threads > 0 && clock_cond_wait(&server->ended, &server->lock, deadline_ns))
+        ;
+    pthread_mutex_unlock(&server->lock);
+}
+
 struct server *server_stop(struct server *server) {
     if (server == NULL)
         return NULL;
@@ -377,12 +389,8 @@ struct server *server_stop(struct server *server) {
     pthread_join(server->waiter, NULL);
     waiter_close_parked(server, UINT64_MAX);
 
-    pthread_mutex_lock(&server->lock);
-    LIST_FOR_EACH(node, &server->active)
-    shutdown(LIST_ENTRY(node, struct connection, node)->conn.fd, SHUT_RD);
-    while (server->threads > 0)
-        pthread_cond_wait(&server->ended, &server->lock);
-    pthread_mutex_unlock(&server->lock);
+    end_active(server, SHUT_RD, clock_deadline_ms(GRACE_MS));
+    end_active(server, SHUT_RDWR, DEADLINE_NONE);
 
     while (!list_is_empty(&server->queue)) /* there never was a thread for them */
         connection_close(server, LIST_ENTRY(server->queue.next, struct connection, node));

@@ -44,7 +44,7 @@ int server_start(int listen_fd, const struct server_protocol *protocol,
                  const struct server_options *options, struct server **ret_server, struct err *err);
 
 /* Stops accepting, closes parked connections, shuts the read side of active ones down and waits for
- * their threads. */
+ * their threads; those that are still writing after a few seconds lose their connection. */
 struct server *server_stop(struct server *server);
 
 /* True once server_stop() was called: long-running serve() functions ask now and then. */

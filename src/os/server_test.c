@@ -162,12 +162,42 @@ static void test_stop_with_active_and_queued(void **state) {
     assert_null(server_stop(NULL));
 }
 
+/* A peer that never reads cannot hold up the end. */
+static enum server_verdict flood_serve(void *context, struct server_conn *conn) {
+    static const char zeroes[65536];
+    atomic_store((atomic_bool *)context, true);
+    while (net_write(conn->fd, zeroes, sizeof zeroes, clock_deadline_ms(60000), NULL) == 0)
+        ;
+    return SERVER_CLOSE;
+}
+
+static void test_stop_while_writing(void **state) {
+    (void)state;
+    atomic_bool began = false;
+    char address[NET_ADDRESS_SIZE];
+    int fd = -1;
+    struct server *server;
+    struct server_protocol protocol = {.context = &began, .serve = flood_serve};
+    struct server_options options = {.name = "flood"};
+    assert_int_equal(net_listen("127.0.0.1:0", &fd, address, NULL), 0);
+    assert_int_equal(server_start(fd, &protocol, &options, &server, NULL), 0);
+    _cleanup_(fd_closep) int client = -1;
+    assert_int_equal(net_connect(address, clock_deadline_ms(1000), &client, NULL), 0);
+    send_word(client);
+    while (!atomic_load(&began))
+        clock_sleep_until(clock_deadline_ms(1));
+    uint64_t start_ns = clock_now_ns();
+    server_stop(server);
+    assert_in_range((clock_now_ns() - start_ns) / NS_PER_MS, 2900, 20000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_busy_threads_queue),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_stop_with_active_and_queued),
+        cmocka_unit_test(test_stop_while_writing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
