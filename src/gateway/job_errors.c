@@ -113,7 +113,7 @@ static int gather(struct groups *groups, uint32_t phase) {
 
 int job_reply_errors(struct request *request, const char *name) {
     Pb__Job *job;
-    int rc = job_find(request, name, true, &job);
+    int rc = job_query(request, name, true, &job);
     if (rc != 0)
         return rc;
     struct groups groups = {request, job, json_array()};

@@ -13,7 +13,7 @@
 #define AWAY_MS_MAX 30000 /* a cluster without a scheduler for so long is said to be so */
 #define QUERY_MS_MAX 30000
 
-int job_find(struct request *request, const char *name, bool with_inputs, Pb__Job **ret_job) {
+int job_query(struct request *request, const char *name, bool with_inputs, Pb__Job **ret_job) {
     Pb__GetJob get = PB__GET_JOB__INIT;
     Pb__Query query = PB__QUERY__INIT;
     Pb__Reply *reply;
@@ -52,7 +52,7 @@ int job_watch_open(struct job_watch *watch, struct request *request, const char 
     Pb__Job *job;
     *watch = (struct job_watch){.request = request};
     arena_init(&watch->arena, NEWS_BYTES_MAX);
-    int rc = job_find(request, name, false, &job);
+    int rc = job_query(request, name, false, &job);
     if (rc != 0)
         return rc;
     watch->id = pb_id128(job->spec->id);

@@ -141,7 +141,7 @@ static int reply_wait(struct request *request, const char *name) {
 
 static int reply_job(struct request *request, const char *name) {
     Pb__Job *job;
-    int rc = job_find(request, name, false, &job);
+    int rc = job_query(request, name, false, &job);
     return rc != 0 ? rc : api_reply(request, 200, job_json(job));
 }
 
@@ -151,7 +151,7 @@ static int reply_cancel(struct request *request, const char *name) {
     Pb__Command command = PB__COMMAND__INIT;
     Pb__Reply *reply;
     Pb__Job *job;
-    int rc = job_find(request, name, false, &job);
+    int rc = job_query(request, name, false, &job);
     if (rc != 0)
         return rc;
     struct id128 id = pb_id128(job->spec->id);

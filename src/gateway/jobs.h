@@ -34,7 +34,7 @@ void job_watch_close(struct job_watch *watch);
 int job_watch_next(struct job_watch *watch, Pb__Job **ret_job);
 
 /* The job by its name, or by its id in 32 hex digits. NO_SUCH_JOB. */
-int job_find(struct request *request, const char *name, bool with_inputs, Pb__Job **ret_job);
+int job_query(struct request *request, const char *name, bool with_inputs, Pb__Job **ret_job);
 
 /* One page of the records of a job's tasks, from the number first on. */
 int job_list_tasks(struct request *request, struct id128 job, uint32_t phase, uint32_t first,
