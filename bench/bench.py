@@ -41,7 +41,7 @@ def is_met(row):
 
 def print_row(row):
     sign = ">=" if row["better"] == "higher" else "<="
-    print(f"{row['name']:22} {row['quern']:>11,.1f} {row['reference']:>11,.1f} {row['unit']:10} "
+    print(f"{row['name']:22} {row['quern']:>11,.2f} {row['reference']:>11,.2f} {row['unit']:10} "
           f"{row['ratio']:>7.2f} {sign}{row['bar']:<5} {'' if is_met(row) else 'MISSED ':7}"
           f"{row['reference_name']}", flush=True)
 
