@@ -12,7 +12,7 @@
 #include "os/clock.h"
 #include "os/random.h"
 
-#define TRY_MS 2000    /* at most, until another node is asked */
+#define TRY_MS 1000    /* at most, until another node is asked */
 #define PAUSE_MS_MIN 2 /* between tries, doubled each time */
 #define PAUSE_MS_MAX 50
 #define POLL_MS 500 /* for the map, on a node without a replica */
@@ -108,6 +108,8 @@ static int ask(struct meta_client *client, const struct question *question, uint
          pause_ms = pause_ms < PAUSE_MS_MAX ? 2 * pause_ms : pause_ms) {
         int r = ask_once(client, question, deadline_ns, ret_reply, err);
         if (r == 0 || !err_is_transient(r))
+            return r;
+        if (client->local != NULL && mailbox_is_closed(&client->local->mailbox))
             return r;
         uint64_t next_ns = clock_deadline_ms(pause_ms);
         if (next_ns >= deadline_ns)

@@ -52,10 +52,11 @@ void keeper_note_point(struct meta *meta) {
         point->last_slot[g] = meta->groups[g].last_slot;
 }
 
-static int ask_replica(struct meta *meta, enum call_kind kind, struct span command) {
+static int ask_replica(struct meta *meta, enum call_kind kind, struct span command,
+                       uint64_t deadline_ns) {
     struct call *call = call_new(kind, META_ROOT, command);
     mailbox_post_call(&meta->mailbox, call);
-    int r = call_wait(call, clock_deadline_ms(TRIM_WAIT_MS));
+    int r = call_wait(call, deadline_ns);
     call_unref(call);
     return r;
 }
@@ -124,7 +125,7 @@ static void trim(struct keeper *keeper) {
     uint64_t lsn = point->lsn;
     struct span slots = {(const char *)point->last_slot,
                          meta->group_count * sizeof *point->last_slot};
-    if (ask_replica(meta, CALL_TRIM, slots) != 0)
+    if (ask_replica(meta, CALL_TRIM, slots, clock_deadline_ms(TRIM_WAIT_MS)) != 0)
         return; /* later */
     wal_trim(meta->wal, lsn);
     points_drop(keeper, lsn);
@@ -140,7 +141,7 @@ static void look(struct keeper *keeper) {
     if (!due)
         return;
     if (status.appended_lsn != keeper->flushed_lsn &&
-        ask_replica(meta, CALL_POINT, (struct span){0}) == 0) {
+        ask_replica(meta, CALL_POINT, (struct span){0}, DEADLINE_NONE) == 0) {
         flush(keeper);
         keeper->flushed_lsn = status.appended_lsn;
     }

@@ -90,6 +90,13 @@ void mailbox_post_stop(struct mailbox *mailbox) {
     post_end(mailbox);
 }
 
+bool mailbox_is_closed(struct mailbox *mailbox) {
+    pthread_mutex_lock(&mailbox->mutex);
+    bool closed = mailbox->closed;
+    pthread_mutex_unlock(&mailbox->mutex);
+    return closed;
+}
+
 static bool mail_is_empty(const struct mail *mail) {
     return list_is_empty(&mail->calls) && list_is_empty(&mail->messages) &&
            mail->durable_lsn == 0 && mail->reset_nodes == 0 && !mail->applied && !mail->stopping;

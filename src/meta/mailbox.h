@@ -51,6 +51,8 @@ void mailbox_post_applied(struct mailbox *mailbox);
 void mailbox_post_reset(struct mailbox *mailbox, uint32_t node);
 void mailbox_post_stop(struct mailbox *mailbox); /* and closes it */
 
+bool mailbox_is_closed(struct mailbox *mailbox);
+
 /* Waits for mail until the deadline, then takes all there is; ret_mail's lists are set up here. */
 void mailbox_take(struct mailbox *mailbox, uint64_t deadline_ns, struct mail *ret_mail);
 
