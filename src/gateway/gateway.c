@@ -55,7 +55,8 @@ int gateway_start(const struct gateway_options *options, struct gateway **ret_ga
         close(options->listen_fd);
         return err_set(err, ERR_NOMEM, "gateway");
     }
-    struct server_protocol protocol = {.context = gateway, .serve = session_serve};
+    struct server_protocol protocol = {
+        .context = gateway, .serve = session_serve, .closed = session_closed};
     struct server_options server_options = {
         .name = "http", .threads_max = THREADS_MAX, .connections_max = CONNECTIONS_MAX};
     int rc = server_start(options->listen_fd, &protocol, &server_options, &gateway->server, err);

@@ -466,6 +466,29 @@ static void test_connections(void **state) {
     END;
 }
 
+/* Half heads of many clients hold no threads, and each is taken up where it was left. */
+static void test_slow_clients(void **state) {
+    BEGIN;
+    int fds[300];
+    for (int i = 0; i < 300; i++) {
+        fds[i] = -1;
+        assert_int_equal(net_connect(world->address, soon(), &fds[i], NULL), 0);
+        assert_int_equal(net_write(fds[i], "GET /-/healthz HT", 17, soon(), NULL), 0);
+    }
+    uint64_t start_ns = clock_now_ns();
+    EXPECT(200, "GET", "/");
+    assert_in_range((clock_now_ns() - start_ns) / NS_PER_MS, 0, 20000);
+    client_close(world);
+    world->fd = fds[299];
+    clock_sleep_until(clock_deadline_ms(200));
+    send_raw(world, "TP/1.1\r\nHost: x\r\n\r\n");
+    read_reply(world, &reply, false);
+    assert_int_equal(reply.status, 200);
+    for (int i = 0; i < 299; i++)
+        close(fds[i]);
+    END;
+}
+
 static void test_expect_continue(void **state) {
     BEGIN;
     struct buf out = BUF_INIT;
@@ -631,11 +654,13 @@ static void test_api(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, world_start, world_stop)
     const struct CMUnitTest tests[] = {
-        TEST(test_buckets),    TEST(test_delete_cut_off), TEST(test_objects),
-        TEST(test_big_object), TEST(test_cut_at_line),    TEST(test_bad_bodies),
-        TEST(test_refusals),   TEST(test_connections),    TEST(test_expect_continue),
-        TEST(test_listing),    TEST(test_multipart),      TEST(test_bad_chunk),
-        TEST(test_api),
+        TEST(test_buckets),      TEST(test_delete_cut_off),
+        TEST(test_objects),      TEST(test_big_object),
+        TEST(test_cut_at_line),  TEST(test_bad_bodies),
+        TEST(test_refusals),     TEST(test_connections),
+        TEST(test_slow_clients), TEST(test_expect_continue),
+        TEST(test_listing),      TEST(test_multipart),
+        TEST(test_bad_chunk),    TEST(test_api),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,7 @@ struct input {
     size_t room;
     size_t start;
     size_t end;
+    uint64_t head_deadline_ns; /* of the head that is being read */
 };
 
 struct request {

@@ -36,13 +36,38 @@ static void input_compact(struct input *input) {
     input->start = 0;
 }
 
-/* Reads and parses a head. 0 with *ret_done false when the client has closed between requests. */
-static int read_head(struct request *request, bool *ret_done) {
+enum head { HEAD_WHOLE, HEAD_LATER, HEAD_NONE };
+
+static int time_out(struct request *request) {
+    return err_set(&request->err, ERR_REQUEST_TIMEOUT, "%s", err_text(ERR_REQUEST_TIMEOUT));
+}
+
+/* Adds what can be read. HEAD_LATER: nothing more has come yet; HEAD_NONE: the client closed
+ * between requests. */
+static int read_more(struct request *request, enum head *ret_head) {
     struct input *input = request->input;
-    uint64_t deadline_ns = clock_deadline_ms(HEAD_MS_MAX);
+    size_t got;
+    if (clock_now_ns() >= input->head_deadline_ns)
+        return time_out(request);
+    *ret_head = HEAD_LATER;
+    if (input->end > 0 && !server_linger(request->conn, LINGER_MS))
+        return 0;
+    int rc = net_read(request->conn->fd, input->data + input->end, input->room - input->end,
+                      input->head_deadline_ns, &got, &request->err);
+    if (rc != 0)
+        return rc == ERR_TIMEOUT ? time_out(request) : rc;
+    if (got == 0 && input->end > 0)
+        return err_set(&request->err, ERR_CLOSED, "closed within a head");
+    *ret_head = got > 0 ? HEAD_WHOLE : HEAD_NONE; /* whole as far as it goes: parse it */
+    input->end += got;
+    return 0;
+}
+
+static int read_head(struct request *request, enum head *ret_head) {
+    struct input *input = request->input;
     input_compact(input);
     for (;;) {
-        size_t head_bytes = 0, got;
+        size_t head_bytes = 0;
         struct span bytes = {input->data, input->end};
         int rc =
             input->end > 0 ? http1_parse(bytes, &request->http, &head_bytes, &request->err) : 0;
@@ -50,22 +75,12 @@ static int read_head(struct request *request, bool *ret_done) {
             return rc;
         if (head_bytes > 0) {
             input->start = head_bytes;
-            *ret_done = false;
+            *ret_head = HEAD_WHOLE;
             return 0;
         }
-        rc = net_read(request->conn->fd, input->data + input->end, input->room - input->end,
-                      deadline_ns, &got, &request->err);
-        if (rc != 0)
-            return rc == ERR_TIMEOUT ? err_set(&request->err, ERR_REQUEST_TIMEOUT, "%s",
-                                               err_text(ERR_REQUEST_TIMEOUT))
-                                     : rc;
-        if (got == 0 && input->end == 0) {
-            *ret_done = true;
-            return 0;
-        }
-        if (got == 0)
-            return err_set(&request->err, ERR_CLOSED, "closed within a head");
-        input->end += got;
+        rc = read_more(request, ret_head);
+        if (rc != 0 || *ret_head != HEAD_WHOLE)
+            return rc;
     }
 }
 
@@ -115,30 +130,35 @@ static void request_init(struct request *request, struct gateway *gateway, struc
     request->http.keep_alive = false;
     request->http.minor = 1;
     request->http.header_count = 0;
-    request->deadline_ns = clock_deadline_ms(REQUEST_MS_MAX);
     arena_init(&request->arena, REQUEST_ARENA_BYTES_MAX);
     gateway_next_request_id(gateway, request->id);
 }
 
-/* True when another request may follow on the connection. */
-static bool serve_one(struct request *request) {
-    bool closed = false;
-    int rc = read_head(request, &closed);
-    if (closed)
-        return false;
-    if (rc == 0) {
-        body_init(request);
-        rc = handle(request);
-    } else {
+static int serve_whole(struct request *request) {
+    request->deadline_ns = clock_deadline_ms(REQUEST_MS_MAX);
+    body_init(request);
+    return handle(request);
+}
+
+enum next { NEXT_REQUEST, NEXT_PARK, NEXT_CLOSE };
+
+static enum next serve_one(struct request *request) {
+    enum head head = HEAD_WHOLE;
+    int rc = read_head(request, &head);
+    if (rc == 0 && head != HEAD_WHOLE)
+        return head == HEAD_LATER ? NEXT_PARK : NEXT_CLOSE;
+    if (rc == 0)
+        rc = serve_whole(request);
+    else
         request->reply.must_close = true; /* where the next head would begin is unknown */
-    }
     if (!body_drain(request))
         request->reply.must_close = true;
     if (rc != 0)
         reply_failure(request, rc);
     body_close(request);
     arena_fini(&request->arena);
-    return !request->reply.must_close && request->http.keep_alive;
+    bool closes = request->reply.must_close || !request->http.keep_alive;
+    return closes ? NEXT_CLOSE : NEXT_REQUEST;
 }
 
 /* ---- the connection ---- */
@@ -164,15 +184,56 @@ static enum server_verdict serve(struct gateway *gateway, struct server_conn *co
                                  struct work *work) {
     for (;;) {
         request_init(&work->request, gateway, conn, &work->input);
-        if (!serve_one(&work->request)) {
+        enum next next = serve_one(&work->request);
+        if (next == NEXT_CLOSE)
             say_farewell(conn, &work->input);
+        if (next == NEXT_CLOSE || server_is_stopping(conn->server))
             return SERVER_CLOSE;
-        }
-        if (server_is_stopping(conn->server))
-            return SERVER_CLOSE;
+        if (next == NEXT_PARK)
+            return SERVER_PARK;
+        work->input.head_deadline_ns = clock_deadline_ms(HEAD_MS_MAX);
         if (work->input.start == work->input.end && !server_linger(conn, LINGER_MS))
             return SERVER_PARK;
     }
+}
+
+/* ---- half a head, while its connection is parked ---- */
+
+struct half {
+    uint64_t deadline_ns;
+    size_t size;
+    char bytes[];
+};
+
+static void take_half(struct server_conn *conn, struct input *input) {
+    struct half *half = conn->state;
+    input->head_deadline_ns = clock_deadline_ms(HEAD_MS_MAX);
+    if (half == NULL)
+        return;
+    memcpy(input->data, half->bytes, half->size);
+    input->end = half->size;
+    input->head_deadline_ns = half->deadline_ns;
+    free(half);
+    conn->state = NULL;
+}
+
+static enum server_verdict keep_half(struct server_conn *conn, const struct input *input) {
+    size_t size = input->end - input->start;
+    if (size == 0)
+        return SERVER_PARK;
+    struct half *half = malloc(sizeof *half + size);
+    if (half == NULL)
+        return SERVER_CLOSE;
+    half->deadline_ns = input->head_deadline_ns;
+    half->size = size;
+    memcpy(half->bytes, input->data + input->start, size);
+    conn->state = half;
+    return SERVER_PARK;
+}
+
+void session_closed(void *gateway, struct server_conn *conn) {
+    (void)gateway;
+    free(conn->state);
 }
 
 enum server_verdict session_serve(void *gateway, struct server_conn *conn) {
@@ -181,7 +242,10 @@ enum server_verdict session_serve(void *gateway, struct server_conn *conn) {
         return SERVER_CLOSE;
     work->request.reply.head = (struct buf){.limit = 64 << 10};
     work->input = (struct input){.data = work->data, .room = sizeof work->data};
+    take_half(conn, &work->input);
     enum server_verdict verdict = serve(gateway, conn, work);
+    if (verdict == SERVER_PARK)
+        verdict = keep_half(conn, &work->input);
     buf_fini(&work->request.reply.head);
     free(work);
     return verdict;

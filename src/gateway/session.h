@@ -5,7 +5,8 @@
 
 #include "os/server.h"
 
-/* The serve() of the gateway's struct server_protocol; context is its struct gateway. */
+/* Of the gateway's struct server_protocol, whose context is its struct gateway. */
 enum server_verdict session_serve(void *gateway, struct server_conn *conn);
+void session_closed(void *gateway, struct server_conn *conn);
 
 #endif
