@@ -9,7 +9,8 @@
 #include "base/cleanup.h"
 #include "core/catalog_impl.h"
 
-#define ARENA_BYTES_MAX ((size_t)1 << 40) /* none: what it holds is bounded by commands and records */
+#define ARENA_BYTES_MAX                                                                            \
+    ((size_t)1 << 40) /* none: what it holds is bounded by commands and records */
 #define ROOT 0u
 
 struct catalog {
@@ -17,7 +18,8 @@ struct catalog {
     struct catalog_window window;
 };
 
-int catalog_open(uint32_t group, const struct catalog_kv *kv, struct catalog **ret_catalog, struct err *err) {
+int catalog_open(uint32_t group, const struct catalog_kv *kv, struct catalog **ret_catalog,
+                 struct err *err) {
     ASSERT(group <= UINT16_MAX);
     struct catalog *catalog = calloc(1, sizeof *catalog);
     if (catalog == NULL)
@@ -158,7 +160,8 @@ static Pb__Command *read_command(struct catalog_step *step, struct span bytes) {
     return command;
 }
 
-static void apply_one(struct catalog *catalog, struct catalog_step *step, struct span bytes, struct buf *ret_reply) {
+static void apply_one(struct catalog *catalog, struct catalog_step *step, struct span bytes,
+                      struct buf *ret_reply) {
     Pb__Command *command = read_command(step, bytes);
     if (command != NULL) {
         if (catalog_window_find(&catalog->window, step, command->request_id, ret_reply))
@@ -172,8 +175,9 @@ static void apply_one(struct catalog *catalog, struct catalog_step *step, struct
                            (struct span){ret_reply->data + start, ret_reply->size - start});
 }
 
-int catalog_apply(struct catalog *catalog, const struct catalog_kv *kv, uint64_t slot, const struct span *commands,
-                  unsigned count, struct buf *replies, struct err *err) {
+int catalog_apply(struct catalog *catalog, const struct catalog_kv *kv, uint64_t slot,
+                  const struct span *commands, unsigned count, struct buf *replies,
+                  struct err *err) {
     ASSERT(kv->put != NULL && kv->del != NULL);
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, ARENA_BYTES_MAX);
@@ -252,12 +256,13 @@ static void ask(struct catalog_step *step, struct span bytes) {
         catalog_refuse(step, ERR_PROTOCOL, "not a query of group %u", step->group);
 }
 
-int catalog_query(uint32_t group, const struct catalog_kv *kv, struct span query, struct buf *ret_reply,
-                  struct err *err) {
+int catalog_query(uint32_t group, const struct catalog_kv *kv, struct span query,
+                  struct buf *ret_reply, struct err *err) {
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, ARENA_BYTES_MAX);
     Pb__Reply reply = PB__REPLY__INIT;
-    struct catalog_step step = {.group = group, .kv = kv, .arena = &arena, .reply = &reply, .err = err};
+    struct catalog_step step = {
+        .group = group, .kv = kv, .arena = &arena, .reply = &reply, .err = err};
     ask(&step, query);
     if (step.broken != 0)
         return step.broken;

@@ -1,11 +1,13 @@
-/* The catalogue: the state machine that every Paxos group replicates. Commands and queries are packed pb messages
- * (wire/catalog.proto); the state is an ordered map of bytes behind a small table of functions, so that the server runs it
- * over RocksDB and the simulator over memory.
+/* The catalogue: the state machine that every Paxos group replicates. Commands and queries are
+ * packed pb messages (wire/catalog.proto); the state is an ordered map of bytes behind a small
+ * table of functions, so that the server runs it over RocksDB and the simulator over memory.
  *
- * Deterministic: no clock, no randomness, no I/O of its own. An environment error from the map (I/O, memory) is never a
- * command's result: apply returns it and the caller stops the replica (PAXOS.md 2.0, 10).
+ * Deterministic: no clock, no randomness, no I/O of its own. An environment error from the map
+ * (I/O, memory) is never a command's result: apply returns it and the caller stops the replica
+ * (PAXOS.md 2.0, 10).
  *
- * A command is applied at most once: the ids of the newest CATALOG_WINDOW commands are remembered with their results. */
+ * A command is applied at most once: the ids of the newest CATALOG_WINDOW commands are remembered
+ * with their results. */
 #ifndef QUERN_CORE_CATALOG_H
 #define QUERN_CORE_CATALOG_H
 
@@ -18,8 +20,8 @@
 
 #define CATALOG_WINDOW 131072u
 
-/* An ordered map. get appends to ret_value: 0, ERR_NOT_FOUND, or an environment error. Iterators see own writes; spans live
- * until the next move. put and delete are NULL for a read-only view. */
+/* An ordered map. get appends to ret_value: 0, ERR_NOT_FOUND, or an environment error. Iterators
+ * see own writes; spans live until the next move. put and delete are NULL for a read-only view. */
 struct catalog_kv {
     void *context;
     int (*get)(void *context, struct span key, struct buf *ret_value, struct err *err);
@@ -37,16 +39,21 @@ struct catalog_kv {
 
 struct catalog;
 
-/* One group's; reads the window of remembered ids from kv. All keys of a group begin with its number, big-endian u16. */
-int catalog_open(uint32_t group, const struct catalog_kv *kv, struct catalog **ret_catalog, struct err *err);
+/* One group's; reads the window of remembered ids from kv. All keys of a group begin with its
+ * number, big-endian u16. */
+int catalog_open(uint32_t group, const struct catalog_kv *kv, struct catalog **ret_catalog,
+                 struct err *err);
 struct catalog *catalog_close(struct catalog *catalog);
 
-/* Applies the commands of one slot in order, through kv (one atomic batch of the caller's). replies[i] gets command i's
- * packed pb Reply; a command that is malformed or refused gets a Reply with a code and changes nothing. One thread. */
-int catalog_apply(struct catalog *catalog, const struct catalog_kv *kv, uint64_t slot, const struct span *commands,
-                  unsigned count, struct buf *replies, struct err *err);
+/* Applies the commands of one slot in order, through kv (one atomic batch of the caller's).
+ * replies[i] gets command i's packed pb Reply; a command that is malformed or refused gets a Reply
+ * with a code and changes nothing. One thread. */
+int catalog_apply(struct catalog *catalog, const struct catalog_kv *kv, uint64_t slot,
+                  const struct span *commands, unsigned count, struct buf *replies,
+                  struct err *err);
 
 /* Answers a packed pb Query from a read-only view with a packed pb Reply. Any thread. */
-int catalog_query(uint32_t group, const struct catalog_kv *kv, struct span query, struct buf *ret_reply, struct err *err);
+int catalog_query(uint32_t group, const struct catalog_kv *kv, struct span query,
+                  struct buf *ret_reply, struct err *err);
 
 #endif

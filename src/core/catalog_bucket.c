@@ -1,10 +1,11 @@
 /* Buckets, in the root group, and their gates in the shards.
  *
- * A bucket is made at the root, which gives an epoch; then every shard's gate is opened with it. To delete it, the root
- * marks it (a new epoch), every gate is closed if the shard holds nothing of it, and the root removes it; or, when a shard
- * holds something, takes the mark back (a new epoch again) and the gates are opened with that. Any of this may be cut off
- * by a lost gateway: the next delete takes over with a newer epoch, and gates only follow larger epochs. Closed gates stay,
- * so that an old opening cannot come true later. */
+ * A bucket is made at the root, which gives an epoch; then every shard's gate is opened with it. To
+ * delete it, the root marks it (a new epoch), every gate is closed if the shard holds nothing of
+ * it, and the root removes it; or, when a shard holds something, takes the mark back (a new epoch
+ * again) and the gates are opened with that. Any of this may be cut off by a lost gateway: the next
+ * delete takes over with a newer epoch, and gates only follow larger epochs. Closed gates stay, so
+ * that an old opening cannot come true later. */
 #include "core/catalog_impl.h"
 
 static struct catalog_key bucket_key(const struct catalog_step *step, const char *name) {
@@ -96,7 +97,8 @@ void catalog_list_buckets(struct catalog_step *step, const Pb__ListBuckets *quer
     catalog_scan_open(&scan, step, &prefix);
     for (; catalog_scan_valid(&scan); catalog_scan_next(&scan)) {
         if (count == room) {
-            Pb__Bucket **larger = catalog_alloc(step, (room = room * 2 + 16) * sizeof(Pb__Bucket *));
+            Pb__Bucket **larger =
+                catalog_alloc(step, (room = room * 2 + 16) * sizeof(Pb__Bucket *));
             if (count > 0)
                 memcpy(larger, buckets, count * sizeof *larger);
             buckets = larger;

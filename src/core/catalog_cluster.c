@@ -12,9 +12,10 @@ static Pb__ClusterMap *load_map(struct catalog_step *step) {
 }
 
 static bool is_sound(const Pb__ClusterMap *map) {
-    if (map->n_nodes == 0 || map->n_nodes > PLACE_NODES_MAX || map->shards == 0 || map->shards > UINT16_MAX ||
-        map->replicas == 0 || map->replicas > PLACE_REPLICAS_MAX || map->slice_bits > PLACE_SLICE_BITS_MAX ||
-        map->n_voters == 0 || map->n_voters > PLACE_VOTERS_MAX || map->cluster_id.len != sizeof(struct id128))
+    if (map->n_nodes == 0 || map->n_nodes > PLACE_NODES_MAX || map->shards == 0 ||
+        map->shards > UINT16_MAX || map->replicas == 0 || map->replicas > PLACE_REPLICAS_MAX ||
+        map->slice_bits > PLACE_SLICE_BITS_MAX || map->n_voters == 0 ||
+        map->n_voters > PLACE_VOTERS_MAX || map->cluster_id.len != sizeof(struct id128))
         return false;
     for (size_t i = 0; i < map->n_nodes; i++) {
         uint32_t before = i > 0 ? map->nodes[i - 1]->id : 0;

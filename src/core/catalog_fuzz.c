@@ -1,4 +1,5 @@
-/* Any bytes as commands and queries of a shard and of the root group: never a crash, always a reply. */
+/* Any bytes as commands and queries of a shard and of the root group: never a crash, always a
+ * reply. */
 #include "base/assert.h"
 #include "core/catalog.h"
 #include "core/catalog_memory.h"

@@ -1,4 +1,5 @@
-/* Chunks that no record names any more, queued by the entry that dropped them and removed once their holders have. */
+/* Chunks that no record names any more, queued by the entry that dropped them and removed once
+ * their holders have. */
 #include <stdlib.h>
 
 #include "core/catalog_impl.h"
@@ -29,7 +30,8 @@ static int compare_ids(const void *a, const void *b) {
     return span_compare(pb_span(*x), pb_span(*y));
 }
 
-void catalog_queue_chunks(struct catalog_step *step, struct catalog_chunks dropped, struct catalog_chunks kept) {
+void catalog_queue_chunks(struct catalog_step *step, struct catalog_chunks dropped,
+                          struct catalog_chunks kept) {
     if (dropped.count == 0)
         return;
     ProtobufCBinaryData *used = catalog_alloc(step, (kept.count + 1) * sizeof *used);
@@ -60,9 +62,12 @@ void catalog_drop_garbage(struct catalog_step *step, const Pb__DropGarbage *op) 
     }
 }
 
-/* In the order of queueing, which is that of time but for the clocks' differences: the first that is too young ends it. */
+/* In the order of queueing, which is that of time but for the clocks' differences: the first that
+ * is too young ends it. */
 void catalog_list_garbage(struct catalog_step *step, const Pb__ListGarbage *query) {
-    size_t limit = query->limit > 0 && query->limit < CATALOG_LIST_MAX ? query->limit : CATALOG_LIST_MAX, bytes = 0;
+    size_t limit = query->limit > 0 && query->limit < CATALOG_LIST_MAX ? query->limit
+                                                                       : CATALOG_LIST_MAX,
+           bytes = 0;
     Pb__Reply *reply = step->reply;
     reply->garbage = catalog_alloc(step, limit * sizeof *reply->garbage);
     struct catalog_key prefix = catalog_key(step->group, TABLE_GARBAGE);

@@ -55,9 +55,11 @@ static inline ProtobufCBinaryData make_id(struct world *world, uint64_t n) {
 static inline Pb__Reply *submit_bytes(struct world *world, struct span bytes) {
     struct buf reply = BUF_INIT;
     struct err err = {0};
-    assert_int_equal(catalog_apply(world->catalog, &world->kv, ++world->slot, &bytes, 1, &reply, &err), 0);
+    assert_int_equal(
+        catalog_apply(world->catalog, &world->kv, ++world->slot, &bytes, 1, &reply, &err), 0);
     Pb__Reply *unpacked = NULL;
-    assert_int_equal(pb_unpack(&pb__reply__descriptor, buf_span(&reply), &world->arena, &unpacked, &err), 0);
+    assert_int_equal(
+        pb_unpack(&pb__reply__descriptor, buf_span(&reply), &world->arena, &unpacked, &err), 0);
     buf_fini(&reply);
     return unpacked;
 }
@@ -80,29 +82,31 @@ static inline Pb__Reply *query(struct world *world, const Pb__Query *query) {
     pb_pack(&packed, &query->base);
     assert_int_equal(catalog_query(world->group, &world->kv, buf_span(&packed), &reply, NULL), 0);
     Pb__Reply *unpacked = NULL;
-    assert_int_equal(pb_unpack(&pb__reply__descriptor, buf_span(&reply), &world->arena, &unpacked, NULL), 0);
+    assert_int_equal(
+        pb_unpack(&pb__reply__descriptor, buf_span(&reply), &world->arena, &unpacked, NULL), 0);
     buf_fini(&packed);
     buf_fini(&reply);
     return unpacked;
 }
 
 /* submit_op(world, put_object, PUT_OBJECT, &op), query_op likewise. */
-#define submit_op(world, field, CASE, op) \
-    ({ \
-        Pb__Command command_ = PB__COMMAND__INIT; \
-        command_.op_case = PB__COMMAND__OP_##CASE; \
-        command_.field = (op); \
-        submit((world), &command_); \
+#define submit_op(world, field, CASE, op)                                                          \
+    ({                                                                                             \
+        Pb__Command command_ = PB__COMMAND__INIT;                                                  \
+        command_.op_case = PB__COMMAND__OP_##CASE;                                                 \
+        command_.field = (op);                                                                     \
+        submit((world), &command_);                                                                \
     })
-#define query_op(world, field, CASE, op) \
-    ({ \
-        Pb__Query query_ = PB__QUERY__INIT; \
-        query_.op_case = PB__QUERY__OP_##CASE; \
-        query_.field = (op); \
-        query((world), &query_); \
+#define query_op(world, field, CASE, op)                                                           \
+    ({                                                                                             \
+        Pb__Query query_ = PB__QUERY__INIT;                                                        \
+        query_.op_case = PB__QUERY__OP_##CASE;                                                     \
+        query_.field = (op);                                                                       \
+        query((world), &query_);                                                                   \
     })
 
-static inline Pb__ChunkRef **make_chunks(struct world *world, uint64_t first, size_t count, uint64_t length) {
+static inline Pb__ChunkRef **make_chunks(struct world *world, uint64_t first, size_t count,
+                                         uint64_t length) {
     Pb__ChunkRef **chunks = arena_array(&world->arena, Pb__ChunkRef *, count + 1);
     for (size_t i = 0; i < count; i++) {
         chunks[i] = arena_new(&world->arena, Pb__ChunkRef);
@@ -113,7 +117,8 @@ static inline Pb__ChunkRef **make_chunks(struct world *world, uint64_t first, si
     return chunks;
 }
 
-static inline Pb__Reply *set_gate(struct world *world, const char *bucket, uint64_t epoch, bool open, bool only_if_empty) {
+static inline Pb__Reply *set_gate(struct world *world, const char *bucket, uint64_t epoch,
+                                  bool open, bool only_if_empty) {
     Pb__SetGate op = PB__SET_GATE__INIT;
     op.bucket = pb_text(bucket);
     op.epoch = epoch;

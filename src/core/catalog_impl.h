@@ -15,8 +15,8 @@
 
 /* ---- one command or query under way ---- */
 
-/* broken is sticky: once reading the map has failed, what is read is absent, and the caller stops the replica. Therefore
- * nobody else needs to look at it, but for long loops. */
+/* broken is sticky: once reading the map has failed, what is read is absent, and the caller stops
+ * the replica. Therefore nobody else needs to look at it, but for long loops. */
 struct catalog_step {
     uint32_t group;
     const struct catalog_kv *kv;
@@ -27,8 +27,10 @@ struct catalog_step {
     struct err *err; /* of broken */
 };
 
-/* The command is refused: code and text go into the reply. To be called before anything is written. */
-void catalog_refuse(struct catalog_step *step, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The command is refused: code and text go into the reply. To be called before anything is written.
+ */
+void catalog_refuse(struct catalog_step *step, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Cut from the step's arena, zeroed; the process ends when there is no memory. */
 void *catalog_alloc(struct catalog_step *step, size_t size);
 
@@ -40,18 +42,18 @@ enum catalog_table {
     TABLE_OBJECT = 'o',      /* bucket NUL key -> Object */
     TABLE_PROVISIONAL = 'p', /* bucket NUL key NUL job -> Object */
     TABLE_BY_JOB = 'j',      /* job bucket NUL key -> nothing: what is in TABLE_PROVISIONAL */
-    TABLE_SETTLED = 's',     /* job, u8 committed -> nothing: it takes no more provisional records */
-    TABLE_UPLOAD = 'u',      /* bucket NUL key NUL upload -> Upload */
-    TABLE_PART = 'P',        /* bucket NUL key NUL upload number -> Part */
-    TABLE_GARBAGE = 'g',     /* sequence -> Garbage */
-    TABLE_WINDOW = 'w',      /* slot -> ids and replies */
-    TABLE_BUCKET = 'B',      /* bucket -> Bucket */
-    TABLE_MAP = 'M',         /* -> ClusterMap */
-    TABLE_JOB = 'J',         /* job -> Job, its spec without inputs */
-    TABLE_JOB_INPUTS = 'I',  /* job -> JobSpec, only inputs */
-    TABLE_JOB_NAME = 'N',    /* name -> job */
-    TABLE_JOB_ACTIVE = 'A',  /* job -> nothing: not finished, or not settled */
-    TABLE_TASK = 'T',        /* job phase index -> Task, when it is not as at the beginning */
+    TABLE_SETTLED = 's',    /* job, u8 committed -> nothing: it takes no more provisional records */
+    TABLE_UPLOAD = 'u',     /* bucket NUL key NUL upload -> Upload */
+    TABLE_PART = 'P',       /* bucket NUL key NUL upload number -> Part */
+    TABLE_GARBAGE = 'g',    /* sequence -> Garbage */
+    TABLE_WINDOW = 'w',     /* slot -> ids and replies */
+    TABLE_BUCKET = 'B',     /* bucket -> Bucket */
+    TABLE_MAP = 'M',        /* -> ClusterMap */
+    TABLE_JOB = 'J',        /* job -> Job, its spec without inputs */
+    TABLE_JOB_INPUTS = 'I', /* job -> JobSpec, only inputs */
+    TABLE_JOB_NAME = 'N',   /* name -> job */
+    TABLE_JOB_ACTIVE = 'A', /* job -> nothing: not finished, or not settled */
+    TABLE_TASK = 'T',       /* job phase index -> Task, when it is not as at the beginning */
 };
 
 struct catalog_key {
@@ -60,23 +62,29 @@ struct catalog_key {
 };
 
 struct catalog_key catalog_key(uint32_t group, enum catalog_table table);
-void catalog_key_bytes(struct catalog_key *key, const void *data, size_t size); /* asserts that it fits */
-void catalog_key_string(struct catalog_key *key, const char *string);           /* with its NUL */
-void catalog_key_text(struct catalog_key *key, const char *string);             /* without */
+void catalog_key_bytes(struct catalog_key *key, const void *data,
+                       size_t size);                                  /* asserts that it fits */
+void catalog_key_string(struct catalog_key *key, const char *string); /* with its NUL */
+void catalog_key_text(struct catalog_key *key, const char *string);   /* without */
 void catalog_key_number(struct catalog_key *key, uint64_t number, unsigned size); /* big-endian */
 struct span catalog_key_span(const struct catalog_key *key);
 
-struct catalog_key catalog_key_object(const struct catalog_step *step, const char *bucket, const char *key);
+struct catalog_key catalog_key_object(const struct catalog_step *step, const char *bucket,
+                                      const char *key);
 enum catalog_counter { COUNTER_BUCKET_EPOCH = 1, COUNTER_GARBAGE = 2 };
-uint64_t catalog_count(struct catalog_step *step, enum catalog_counter counter); /* the next number, from 1 */
+uint64_t catalog_count(struct catalog_step *step,
+                       enum catalog_counter counter); /* the next number, from 1 */
 
 /* ---- records ---- */
 
 /* The record in the step's arena, or NULL. */
-void *catalog_load(struct catalog_step *step, const struct catalog_key *key, const ProtobufCMessageDescriptor *descriptor);
+void *catalog_load(struct catalog_step *step, const struct catalog_key *key,
+                   const ProtobufCMessageDescriptor *descriptor);
 bool catalog_has(struct catalog_step *step, const struct catalog_key *key);
-void catalog_store(struct catalog_step *step, const struct catalog_key *key, const ProtobufCMessage *record);
-void catalog_store_bytes(struct catalog_step *step, const struct catalog_key *key, const void *data, size_t size);
+void catalog_store(struct catalog_step *step, const struct catalog_key *key,
+                   const ProtobufCMessage *record);
+void catalog_store_bytes(struct catalog_step *step, const struct catalog_key *key, const void *data,
+                         size_t size);
 void catalog_erase(struct catalog_step *step, const struct catalog_key *key);
 
 /* Over the records whose keys begin with a prefix; nothing is written meanwhile. */
@@ -85,7 +93,8 @@ struct catalog_scan {
     void *iter;
     struct catalog_key prefix;
 };
-void catalog_scan_open(struct catalog_scan *scan, struct catalog_step *step, const struct catalog_key *prefix);
+void catalog_scan_open(struct catalog_scan *scan, struct catalog_step *step,
+                       const struct catalog_key *prefix);
 void catalog_scan_close(struct catalog_scan *scan);
 void catalog_scan_seek(struct catalog_scan *scan, const struct catalog_key *key);
 bool catalog_scan_valid(struct catalog_scan *scan);
@@ -101,30 +110,34 @@ struct catalog_window {
     uint64_t *heads;           /* by hash: newest position + 1 of that chain */
     uint64_t oldest;
     uint64_t next;
-    uint64_t room; /* a power of two, or 0 */
+    uint64_t room;     /* a power of two, or 0 */
     struct buf record; /* of the slot under way */
     uint64_t slot;
 };
 
-int catalog_window_open(struct catalog_window *window, uint32_t group, const struct catalog_kv *kv, struct err *err);
+int catalog_window_open(struct catalog_window *window, uint32_t group, const struct catalog_kv *kv,
+                        struct err *err);
 void catalog_window_close(struct catalog_window *window);
 /* Forgets the oldest slots until count more fit. */
-void catalog_window_begin(struct catalog_window *window, struct catalog_step *step, uint64_t slot, unsigned count);
+void catalog_window_begin(struct catalog_window *window, struct catalog_step *step, uint64_t slot,
+                          unsigned count);
 /* The remembered reply appended to ret_reply; false when the id is unknown. */
-bool catalog_window_find(struct catalog_window *window, struct catalog_step *step, ProtobufCBinaryData id,
-                         struct buf *ret_reply);
-void catalog_window_add(struct catalog_window *window, struct catalog_step *step, ProtobufCBinaryData id,
-                        struct span reply);
+bool catalog_window_find(struct catalog_window *window, struct catalog_step *step,
+                         ProtobufCBinaryData id, struct buf *ret_reply);
+void catalog_window_add(struct catalog_window *window, struct catalog_step *step,
+                        ProtobufCBinaryData id, struct span reply);
 void catalog_window_end(struct catalog_window *window, struct catalog_step *step);
 
 /* ---- checks that several commands share; each refuses and returns false ---- */
 
 bool catalog_check_name(struct catalog_step *step, const char *bucket, const char *key);
 bool catalog_check_id(struct catalog_step *step, ProtobufCBinaryData id, const char *what);
-bool catalog_check_chunks(struct catalog_step *step, Pb__ChunkRef **chunks, size_t count, uint64_t *ret_bytes);
+bool catalog_check_chunks(struct catalog_step *step, Pb__ChunkRef **chunks, size_t count,
+                          uint64_t *ret_bytes);
 /* Name in order and the bucket's gate open. */
 bool catalog_check_writable(struct catalog_step *step, const char *bucket, const char *key);
-bool catalog_check_conditions(struct catalog_step *step, const Pb__Conditions *conditions, const Pb__Object *current);
+bool catalog_check_conditions(struct catalog_step *step, const Pb__Conditions *conditions,
+                              const Pb__Object *current);
 
 /* ---- garbage ---- */
 
@@ -133,10 +146,11 @@ struct catalog_chunks {
     Pb__ChunkRef **chunks;
     size_t count;
 };
-void catalog_queue_chunks(struct catalog_step *step, struct catalog_chunks dropped, struct catalog_chunks kept);
+void catalog_queue_chunks(struct catalog_step *step, struct catalog_chunks dropped,
+                          struct catalog_chunks kept);
 /* Makes object the visible one of its key: the one before becomes garbage. */
-void catalog_replace_object(struct catalog_step *step, const char *bucket, const char *key, const Pb__Object *before,
-                            const Pb__Object *object);
+void catalog_replace_object(struct catalog_step *step, const char *bucket, const char *key,
+                            const Pb__Object *before, const Pb__Object *object);
 void catalog_reply_object(struct catalog_step *step, const Pb__Object *object);
 bool catalog_bucket_is_open(struct catalog_step *step, const char *bucket);
 

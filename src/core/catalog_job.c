@@ -10,7 +10,8 @@
 #define NAME_TRIES_MAX 1000u
 #define FORGET_TASKS_MAX 4096u /* of one command */
 
-static struct catalog_key job_key(const struct catalog_step *step, enum catalog_table table, ProtobufCBinaryData id) {
+static struct catalog_key job_key(const struct catalog_step *step, enum catalog_table table,
+                                  ProtobufCBinaryData id) {
     struct catalog_key key = catalog_key(step->group, table);
     catalog_key_bytes(&key, id.data, id.len);
     return key;
@@ -53,14 +54,16 @@ static bool check_inputs(struct catalog_step *step, const Pb__JobSpec *spec, uin
         if (!catalog_check_name(step, input->bucket, input->key) ||
             !catalog_check_chunks(step, input->chunks, input->n_chunks, &bytes))
             return false;
-        if (bytes + input->inline_data.len != input->size || (input->n_chunks > 0 && input->inline_data.len > 0)) {
+        if (bytes + input->inline_data.len != input->size ||
+            (input->n_chunks > 0 && input->inline_data.len > 0)) {
             catalog_refuse(step, ERR_INVALID, "an input's size is not that of its data");
             return false;
         }
         tasks += catalog_plan_tasks(spec, input);
     }
     if (tasks > TASKS_MAX)
-        catalog_refuse(step, ERR_LIMIT, "a job of %llu tasks; the limit is %u", (unsigned long long)tasks, TASKS_MAX);
+        catalog_refuse(step, ERR_LIMIT, "a job of %llu tasks; the limit is %u",
+                       (unsigned long long)tasks, TASKS_MAX);
     *ret_tasks = tasks;
     return step->reply->code == 0;
 }
@@ -81,12 +84,14 @@ static bool check_spec(struct catalog_step *step, const Pb__JobSpec *spec) {
         catalog_refuse(step, ERR_INVALID, "records are line or whole, not %.100s", spec->records);
     else if (spec->output_bucket[0] == '\0' && spec->output_prefix[0] != '\0')
         catalog_refuse(step, ERR_INVALID, "an output prefix without a bucket");
-    else if (strlen(spec->output_prefix) > CATALOG_KEY_BYTES_MAX || strlen(spec->output_bucket) > CATALOG_BUCKET_BYTES_MAX)
+    else if (strlen(spec->output_prefix) > CATALOG_KEY_BYTES_MAX ||
+             strlen(spec->output_bucket) > CATALOG_BUCKET_BYTES_MAX)
         catalog_refuse(step, ERR_KEY_TOO_LONG, "the output's place is too long");
     return step->reply->code == 0;
 }
 
-/* The name wished for, or that with the first free number behind it; NULL and refused when there is none. */
+/* The name wished for, or that with the first free number behind it; NULL and refused when there is
+ * none. */
 static char *free_name(struct catalog_step *step, const char *wished) {
     size_t room = NAME_BYTES_MAX + 16;
     char *name = catalog_alloc(step, room);
@@ -119,7 +124,8 @@ static void create_job(struct catalog_step *step, Pb__JobSpec *spec, uint64_t ma
     job->map_tasks = (uint32_t)map_tasks;
     job->reduce_tasks = spec->reduce[0] != '\0';
     catalog_store_job(step, job);
-    struct catalog_key by_name = name_key(step, spec->name), active = job_key(step, TABLE_JOB_ACTIVE, spec->id);
+    struct catalog_key by_name = name_key(step, spec->name),
+                       active = job_key(step, TABLE_JOB_ACTIVE, spec->id);
     catalog_store_bytes(step, &by_name, spec->id.data, spec->id.len);
     catalog_store_bytes(step, &active, NULL, 0);
     step->reply->job = job;
@@ -158,7 +164,8 @@ void catalog_finish_job(struct catalog_step *step, const Pb__FinishJob *op) {
     bool complete = job->map_done == job->map_tasks && job->reduce_done == job->reduce_tasks;
     if (job->state != PB__JOB_STATE__JOB_RUNNING) {
         catalog_refuse(step, ERR_CONFLICT, "the job has ended already");
-    } else if (op->state != PB__JOB_STATE__JOB_COMMITTED && op->state != PB__JOB_STATE__JOB_FAILED &&
+    } else if (op->state != PB__JOB_STATE__JOB_COMMITTED &&
+               op->state != PB__JOB_STATE__JOB_FAILED &&
                op->state != PB__JOB_STATE__JOB_CANCELLED) {
         catalog_refuse(step, ERR_INVALID, "not a state in which a job ends");
     } else if (op->state == PB__JOB_STATE__JOB_COMMITTED && !complete) {
@@ -217,7 +224,8 @@ void catalog_forget_job(struct catalog_step *step, const Pb__ForgetJob *op) {
     forget_tasks(step, op->job);
     if (step->reply->truncated)
         return;
-    struct catalog_key keys[] = {job_key(step, TABLE_JOB, op->job), job_key(step, TABLE_JOB_INPUTS, op->job),
+    struct catalog_key keys[] = {job_key(step, TABLE_JOB, op->job),
+                                 job_key(step, TABLE_JOB_INPUTS, op->job),
                                  name_key(step, job->spec->name)};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         catalog_erase(step, &keys[i]);
@@ -270,7 +278,8 @@ void catalog_list_jobs(struct catalog_step *step, const Pb__ListJobs *query) {
     Pb__Reply *reply = step->reply;
     reply->jobs = catalog_alloc(step, CATALOG_LIST_MAX * sizeof *reply->jobs);
     bool active = query->only_unfinished || query->only_unsettled;
-    struct catalog_key prefix = catalog_key(step->group, active ? TABLE_JOB_ACTIVE : TABLE_JOB), first = prefix;
+    struct catalog_key prefix = catalog_key(step->group, active ? TABLE_JOB_ACTIVE : TABLE_JOB),
+                       first = prefix;
     if (query->after.len == sizeof(struct id128)) {
         catalog_key_bytes(&first, query->after.data, query->after.len);
         catalog_key_number(&first, 0, 1);

@@ -39,7 +39,8 @@ struct span catalog_key_span(const struct catalog_key *key) {
     return (struct span){key->data, key->size};
 }
 
-struct catalog_key catalog_key_object(const struct catalog_step *step, const char *bucket, const char *key) {
+struct catalog_key catalog_key_object(const struct catalog_step *step, const char *bucket,
+                                      const char *key) {
     struct catalog_key full = catalog_key(step->group, TABLE_OBJECT);
     catalog_key_string(&full, bucket);
     catalog_key_text(&full, key);
@@ -53,14 +54,16 @@ static void fail(struct catalog_step *step, int rc) {
         step->broken = rc;
 }
 
-static bool load_bytes(struct catalog_step *step, const struct catalog_key *key, struct buf *value) {
+static bool load_bytes(struct catalog_step *step, const struct catalog_key *key,
+                       struct buf *value) {
     int rc = step->kv->get(step->kv->context, catalog_key_span(key), value, step->err);
     if (rc != 0 && rc != ERR_NOT_FOUND)
         fail(step, rc);
     return rc == 0;
 }
 
-static void *unpack(struct catalog_step *step, const ProtobufCMessageDescriptor *descriptor, struct span bytes) {
+static void *unpack(struct catalog_step *step, const ProtobufCMessageDescriptor *descriptor,
+                    struct span bytes) {
     void *record = NULL;
     int rc = pb_unpack(descriptor, bytes, step->arena, &record, step->err);
     if (rc != 0)
@@ -68,7 +71,8 @@ static void *unpack(struct catalog_step *step, const ProtobufCMessageDescriptor 
     return record;
 }
 
-void *catalog_load(struct catalog_step *step, const struct catalog_key *key, const ProtobufCMessageDescriptor *descriptor) {
+void *catalog_load(struct catalog_step *step, const struct catalog_key *key,
+                   const ProtobufCMessageDescriptor *descriptor) {
     _cleanup_(buf_finip) struct buf value = BUF_INIT;
     return load_bytes(step, key, &value) ? unpack(step, descriptor, buf_span(&value)) : NULL;
 }
@@ -78,16 +82,19 @@ bool catalog_has(struct catalog_step *step, const struct catalog_key *key) {
     return load_bytes(step, key, &value);
 }
 
-void catalog_store(struct catalog_step *step, const struct catalog_key *key, const ProtobufCMessage *record) {
+void catalog_store(struct catalog_step *step, const struct catalog_key *key,
+                   const ProtobufCMessage *record) {
     _cleanup_(buf_finip) struct buf value = BUF_INIT;
     pb_pack(&value, record);
     if (value.failed)
-        fail(step, err_set(step->err, ERR_NOMEM, "no memory for a %s record", record->descriptor->short_name));
+        fail(step, err_set(step->err, ERR_NOMEM, "no memory for a %s record",
+                           record->descriptor->short_name));
     else
         step->kv->put(step->kv->context, catalog_key_span(key), buf_span(&value));
 }
 
-void catalog_store_bytes(struct catalog_step *step, const struct catalog_key *key, const void *data, size_t size) {
+void catalog_store_bytes(struct catalog_step *step, const struct catalog_key *key, const void *data,
+                         size_t size) {
     step->kv->put(step->kv->context, catalog_key_span(key), (struct span){data, size});
 }
 
@@ -103,13 +110,15 @@ uint64_t catalog_count(struct catalog_step *step, enum catalog_counter counter) 
     if (load_bytes(step, &key, &value) && value.size == sizeof last)
         memcpy(&last, value.data, sizeof last);
     last++;
-    catalog_store_bytes(step, &key, &last, sizeof last); /* little-endian, as every machine it runs on */
+    catalog_store_bytes(step, &key, &last,
+                        sizeof last); /* little-endian, as every machine it runs on */
     return last;
 }
 
 /* ---- scans ---- */
 
-void catalog_scan_open(struct catalog_scan *scan, struct catalog_step *step, const struct catalog_key *prefix) {
+void catalog_scan_open(struct catalog_scan *scan, struct catalog_step *step,
+                       const struct catalog_key *prefix) {
     *scan = (struct catalog_scan){.step = step, .prefix = *prefix};
     scan->iter = step->kv->iter_new(step->kv->context);
     if (scan->iter == NULL)

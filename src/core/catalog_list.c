@@ -1,8 +1,9 @@
-/* ListObjects of one shard: visible and provisional records merged in the order of their keys, with common prefixes skipped
- * over by seeking behind them.
+/* ListObjects of one shard: visible and provisional records merged in the order of their keys, with
+ * common prefixes skipped over by seeking behind them.
  *
- * A common prefix is listed when a visible key has it and it is behind start_after. Provisional records of a prefix that no
- * visible key has are listed one by one: only the reader, who knows their jobs, can say whether the prefix is there. */
+ * A common prefix is listed when a visible key has it and it is behind start_after. Provisional
+ * records of a prefix that no visible key has are listed one by one: only the reader, who knows
+ * their jobs, can say whether the prefix is there. */
 #include "core/catalog_impl.h"
 
 struct list {
@@ -42,7 +43,8 @@ static void seek_both(struct list *list, struct span text, bool behind) {
     }
 }
 
-/* To the first key that does not begin with prefix: its last byte that can be is raised, the rest cut off. */
+/* To the first key that does not begin with prefix: its last byte that can be is raised, the rest
+ * cut off. */
 static void seek_past_prefix(struct list *list, struct span prefix) {
     char text[CATALOG_KEY_BYTES_MAX];
     memcpy(text, prefix.data, prefix.size);
@@ -144,7 +146,8 @@ static bool list_next(struct list *list) {
     bool has_provisional = key_at(list, &list->provisional, &provisional);
     if (!has_visible && !has_provisional)
         return false;
-    bool visible_first = has_visible && (!has_provisional || span_compare(visible, provisional) <= 0);
+    bool visible_first =
+        has_visible && (!has_provisional || span_compare(visible, provisional) <= 0);
     struct span key = visible_first ? visible : provisional;
     if (find_common_prefix(list, key, &prefix) && has_visible && span_starts_with(visible, prefix))
         return add_prefix(list, prefix);
@@ -159,7 +162,8 @@ static bool list_next(struct list *list) {
 static bool check_list(struct catalog_step *step, const Pb__ListObjects *query) {
     if (!catalog_check_name(step, query->bucket, "-"))
         return false;
-    if (strlen(query->prefix) > CATALOG_KEY_BYTES_MAX || strlen(query->start_after) > CATALOG_KEY_BYTES_MAX)
+    if (strlen(query->prefix) > CATALOG_KEY_BYTES_MAX ||
+        strlen(query->start_after) > CATALOG_KEY_BYTES_MAX)
         catalog_refuse(step, ERR_KEY_TOO_LONG, "a prefix or marker is too long");
     else if (!catalog_bucket_is_open(step, query->bucket))
         catalog_refuse(step, ERR_NO_SUCH_BUCKET, "there is no bucket %s", query->bucket);
@@ -176,7 +180,8 @@ void catalog_list_objects(struct catalog_step *step, const Pb__ListObjects *quer
     if (!check_list(step, query))
         return;
     struct list list = {.step = step, .query = query};
-    list.limit = query->limit > 0 && query->limit < CATALOG_LIST_MAX ? query->limit : CATALOG_LIST_MAX;
+    list.limit =
+        query->limit > 0 && query->limit < CATALOG_LIST_MAX ? query->limit : CATALOG_LIST_MAX;
     step->reply->prefixes = catalog_alloc(step, list.limit * sizeof *step->reply->prefixes);
     open_table(&list, &list.visible, TABLE_OBJECT);
     open_table(&list, &list.provisional, TABLE_PROVISIONAL);

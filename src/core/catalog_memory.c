@@ -86,7 +86,8 @@ static void insert(struct catalog_memory *memory, size_t at, struct entry *entry
         if (memory->entries == NULL)
             panic("out of memory");
     }
-    memmove(memory->entries + at + 1, memory->entries + at, (memory->count - at) * sizeof(struct entry *));
+    memmove(memory->entries + at + 1, memory->entries + at,
+            (memory->count - at) * sizeof(struct entry *));
     memory->entries[at] = entry;
     memory->count++;
 }
@@ -123,7 +124,8 @@ static void memory_del(void *context, struct span key) {
     if (!is_at(memory, at, key))
         return;
     free(memory->entries[at]);
-    memmove(memory->entries + at, memory->entries + at + 1, (memory->count - at - 1) * sizeof(struct entry *));
+    memmove(memory->entries + at, memory->entries + at + 1,
+            (memory->count - at - 1) * sizeof(struct entry *));
     memory->count--;
 }
 

@@ -21,13 +21,15 @@ bool catalog_check_id(struct catalog_step *step, ProtobufCBinaryData id, const c
     return step->reply->code == 0;
 }
 
-bool catalog_check_chunks(struct catalog_step *step, Pb__ChunkRef **chunks, size_t count, uint64_t *ret_bytes) {
+bool catalog_check_chunks(struct catalog_step *step, Pb__ChunkRef **chunks, size_t count,
+                          uint64_t *ret_bytes) {
     uint64_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
         if (!catalog_check_id(step, chunks[i]->id, "chunk id"))
             return false;
         if (chunks[i]->length == 0 || chunks[i]->length > UINT64_MAX - bytes) {
-            catalog_refuse(step, ERR_INVALID, "a chunk of %llu bytes", (unsigned long long)chunks[i]->length);
+            catalog_refuse(step, ERR_INVALID, "a chunk of %llu bytes",
+                           (unsigned long long)chunks[i]->length);
             return false;
         }
         bytes += chunks[i]->length;
@@ -55,14 +57,16 @@ static bool etag_matches(const char *wanted, const Pb__Object *current) {
     return current != NULL && (strcmp(wanted, "*") == 0 || strcmp(wanted, current->etag) == 0);
 }
 
-bool catalog_check_conditions(struct catalog_step *step, const Pb__Conditions *conditions, const Pb__Object *current) {
+bool catalog_check_conditions(struct catalog_step *step, const Pb__Conditions *conditions,
+                              const Pb__Object *current) {
     if (conditions == NULL)
         return true;
     if (conditions->if_match[0] != '\0' && current == NULL)
         catalog_refuse(step, ERR_NO_SUCH_KEY, "If-Match on a key that does not exist");
     else if (conditions->if_match[0] != '\0' && !etag_matches(conditions->if_match, current))
         catalog_refuse(step, ERR_PRECONDITION_FAILED, "If-Match does not hold");
-    else if (conditions->if_none_match[0] != '\0' && etag_matches(conditions->if_none_match, current))
+    else if (conditions->if_none_match[0] != '\0' &&
+             etag_matches(conditions->if_none_match, current))
         catalog_refuse(step, ERR_PRECONDITION_FAILED, "If-None-Match does not hold");
     return step->reply->code == 0;
 }
@@ -92,11 +96,12 @@ static bool same_version(const Pb__Object *a, const Pb__Object *b) {
 }
 
 static struct catalog_chunks chunks_of(const Pb__Object *object) {
-    return object != NULL ? (struct catalog_chunks){object->chunks, object->n_chunks} : (struct catalog_chunks){0};
+    return object != NULL ? (struct catalog_chunks){object->chunks, object->n_chunks}
+                          : (struct catalog_chunks){0};
 }
 
-void catalog_replace_object(struct catalog_step *step, const char *bucket, const char *key, const Pb__Object *before,
-                            const Pb__Object *object) {
+void catalog_replace_object(struct catalog_step *step, const char *bucket, const char *key,
+                            const Pb__Object *before, const Pb__Object *object) {
     struct catalog_key full = catalog_key_object(step, bucket, key);
     catalog_queue_chunks(step, chunks_of(before), chunks_of(object));
     catalog_store(step, &full, &object->base);
@@ -114,8 +119,8 @@ void catalog_reply_object(struct catalog_step *step, const Pb__Object *object) {
     step->reply->object = short_object;
 }
 
-static struct catalog_key provisional_key(const struct catalog_step *step, const char *bucket, const char *key,
-                                          ProtobufCBinaryData job) {
+static struct catalog_key provisional_key(const struct catalog_step *step, const char *bucket,
+                                          const char *key, ProtobufCBinaryData job) {
     struct catalog_key full = catalog_key(step->group, TABLE_PROVISIONAL);
     catalog_key_string(&full, bucket);
     catalog_key_string(&full, key);
@@ -129,7 +134,8 @@ static struct catalog_key by_job_key(const struct catalog_step *step, ProtobufCB
     return full;
 }
 
-static struct catalog_key settled_key(const struct catalog_step *step, ProtobufCBinaryData job, bool committed) {
+static struct catalog_key settled_key(const struct catalog_step *step, ProtobufCBinaryData job,
+                                      bool committed) {
     struct catalog_key full = catalog_key(step->group, TABLE_SETTLED);
     catalog_key_bytes(&full, job.data, job.len);
     catalog_key_number(&full, committed, 1);
@@ -199,7 +205,8 @@ void catalog_delete_object(struct catalog_step *step, const Pb__DeleteObject *op
 /* One provisional record; name = bucket NUL key, as in the index. */
 static void settle_one(struct catalog_step *step, const Pb__SettleJob *op, const char *name) {
     const char *bucket = name, *key = name + strlen(name) + 1;
-    struct catalog_key provisional = provisional_key(step, bucket, key, op->job), by_job = by_job_key(step, op->job);
+    struct catalog_key provisional = provisional_key(step, bucket, key, op->job),
+                       by_job = by_job_key(step, op->job);
     catalog_key_string(&by_job, bucket);
     catalog_key_text(&by_job, key);
     Pb__Object *object = catalog_load(step, &provisional, &pb__object__descriptor);
@@ -213,11 +220,13 @@ static void settle_one(struct catalog_step *step, const Pb__SettleJob *op, const
     }
     struct catalog_key visible = catalog_key_object(step, bucket, key);
     object->job = pb_bytes(NULL, 0);
-    catalog_replace_object(step, bucket, key, catalog_load(step, &visible, &pb__object__descriptor), object);
+    catalog_replace_object(step, bucket, key, catalog_load(step, &visible, &pb__object__descriptor),
+                           object);
 }
 
 /* At most CATALOG_STEP_RECORDS_MAX names of the job's records, each bucket NUL key NUL. */
-static unsigned collect_names(struct catalog_step *step, ProtobufCBinaryData job, const char **names) {
+static unsigned collect_names(struct catalog_step *step, ProtobufCBinaryData job,
+                              const char **names) {
     struct catalog_key prefix = by_job_key(step, job);
     struct catalog_scan scan;
     unsigned count = 0;
@@ -266,7 +275,8 @@ static void get_provisional(struct catalog_step *step, const Pb__GetObject *quer
     struct catalog_scan scan;
     size_t count = 0;
     catalog_scan_open(&scan, step, &prefix);
-    for (; catalog_scan_valid(&scan) && count < CATALOG_STEP_RECORDS_MAX; catalog_scan_next(&scan)) {
+    for (; catalog_scan_valid(&scan) && count < CATALOG_STEP_RECORDS_MAX;
+         catalog_scan_next(&scan)) {
         Pb__Object *object = catalog_scan_record(&scan, &pb__object__descriptor);
         if (object != NULL)
             objects[count++] = listed(step, query->key, object);

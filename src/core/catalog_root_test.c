@@ -37,7 +37,8 @@ static void test_buckets(void **state) {
     assert_int_equal(begin_delete(&world, "zoo")->bucket->epoch, 3);
     assert_int_equal(create_bucket(&world, "zoo")->code, ERR_CONFLICT);
     assert_int_equal(end_delete(&world, "zoo", 3, true)->bucket->epoch, 4);
-    assert_int_equal(end_delete(&world, "zoo", 4, false)->code, ERR_CONFLICT); /* not being deleted */
+    assert_int_equal(end_delete(&world, "zoo", 4, false)->code,
+                     ERR_CONFLICT); /* not being deleted */
     assert_int_equal(begin_delete(&world, "zoo")->bucket->epoch, 5);
     assert_int_equal(begin_delete(&world, "zoo")->bucket->epoch, 6); /* takes over */
     assert_int_equal(end_delete(&world, "zoo", 5, false)->code, ERR_CONFLICT);
@@ -86,7 +87,8 @@ static void test_cluster(void **state) {
     down.node = 1;
     down.down = true;
     assert_int_equal(submit_op(&world, set_node_down, SET_NODE_DOWN, &down)->map->epoch, 2);
-    assert_int_equal(submit_op(&world, set_node_down, SET_NODE_DOWN, &down)->map->epoch, 2); /* no change */
+    assert_int_equal(submit_op(&world, set_node_down, SET_NODE_DOWN, &down)->map->epoch,
+                     2); /* no change */
     assert_true(query_op(&world, get_cluster_map, GET_CLUSTER_MAP, &get)->map->nodes[0]->down);
     down.node = 2;
     assert_int_equal(submit_op(&world, set_node_down, SET_NODE_DOWN, &down)->code, ERR_NOT_FOUND);
@@ -96,8 +98,10 @@ static void test_cluster(void **state) {
 /* ---- jobs ---- */
 
 /* A job over one object of three chunks and one inline object: four map tasks. */
-static Pb__Reply *submit_job(struct world *world, uint64_t id, const char *name, const char *reduce, bool each_object) {
-    Pb__JobInput inputs[2] = {PB__JOB_INPUT__INIT, PB__JOB_INPUT__INIT}, *all[] = {&inputs[0], &inputs[1]};
+static Pb__Reply *submit_job(struct world *world, uint64_t id, const char *name, const char *reduce,
+                             bool each_object) {
+    Pb__JobInput inputs[2] = {PB__JOB_INPUT__INIT, PB__JOB_INPUT__INIT},
+                 *all[] = {&inputs[0], &inputs[1]};
     Pb__JobSpec spec = PB__JOB_SPEC__INIT;
     Pb__SubmitJob op = PB__SUBMIT_JOB__INIT;
     char *argv[] = {pb_text("grep"), pb_text("x")};
@@ -120,7 +124,8 @@ static Pb__Reply *submit_job(struct world *world, uint64_t id, const char *name,
     return submit_op(world, submit_job, SUBMIT_JOB, &op);
 }
 
-static Pb__TaskLease *lease_of(struct world *world, uint64_t job, uint32_t phase, uint32_t index, uint64_t epoch) {
+static Pb__TaskLease *lease_of(struct world *world, uint64_t job, uint32_t phase, uint32_t index,
+                               uint64_t epoch) {
     Pb__TaskLease *lease = arena_new(&world->arena, Pb__TaskLease);
     pb__task_lease__init(lease);
     lease->task = arena_new(&world->arena, Pb__TaskAddress);
@@ -144,7 +149,8 @@ static uint64_t grant(struct world *world, uint64_t job, uint32_t phase, uint32_
     return reply->n_leases == 1 ? reply->leases[0]->lease_epoch : 0;
 }
 
-static bool commit(struct world *world, uint64_t job, uint32_t phase, uint32_t index, uint64_t epoch, bool ok, bool retry) {
+static bool commit(struct world *world, uint64_t job, uint32_t phase, uint32_t index,
+                   uint64_t epoch, bool ok, bool retry) {
     Pb__CommitTasks op = PB__COMMIT_TASKS__INIT;
     Pb__TaskCommit commit = PB__TASK_COMMIT__INIT, *commits[] = {&commit};
     Pb__TaskResult result = PB__TASK_RESULT__INIT;
@@ -197,7 +203,8 @@ static size_t list_jobs(struct world *world, bool unfinished, bool unsettled) {
     return query_op(world, list_jobs, LIST_JOBS, &op)->n_jobs;
 }
 
-static Pb__Reply *list_tasks(struct world *world, uint64_t job, uint32_t phase, uint32_t first, uint32_t limit) {
+static Pb__Reply *list_tasks(struct world *world, uint64_t job, uint32_t phase, uint32_t first,
+                             uint32_t limit) {
     Pb__ListTasks op = PB__LIST_TASKS__INIT;
     op.job = make_id(world, job);
     op.phase = phase;
@@ -213,7 +220,8 @@ static void test_submit(void **state) {
     const Pb__Reply *reply = submit_job(&world, 1, "grep", "", false);
     assert_int_equal(reply->job->map_tasks, 4);
     assert_int_equal(reply->job->reduce_tasks, 0);
-    assert_string_equal(submit_job(&world, 1, "grep", "", false)->job->spec->name, "grep"); /* again */
+    assert_string_equal(submit_job(&world, 1, "grep", "", false)->job->spec->name,
+                        "grep"); /* again */
     assert_string_equal(submit_job(&world, 2, "grep", "cat", true)->job->spec->name, "grep-2");
     assert_string_equal(submit_job(&world, 3, "grep", "", true)->job->spec->name, "grep-3");
     assert_int_equal(get_job(&world, 2, NULL, false)->job->map_tasks, 2);
@@ -244,7 +252,8 @@ static void test_map_and_reduce(void **state) {
         assert_true(commit(&world, 1, 0, i, i + 1, true, false));
     assert_true(commit(&world, 1, 0, 3, 4, true, false)); /* again: it was taken */
     assert_false(commit(&world, 1, 0, 3, 3, true, false));
-    assert_int_equal(finish(&world, 1, PB__JOB_STATE__JOB_COMMITTED)->code, ERR_CONFLICT); /* reduce is not done */
+    assert_int_equal(finish(&world, 1, PB__JOB_STATE__JOB_COMMITTED)->code,
+                     ERR_CONFLICT); /* reduce is not done */
     assert_int_equal(finish(&world, 1, PB__JOB_STATE__JOB_RUNNING)->code, ERR_INVALID);
     assert_true(commit(&world, 1, 1, 0, grant(&world, 1, 1, 0), true, false));
     const Pb__Job *job = get_job(&world, 1, NULL, false)->job;
@@ -257,7 +266,8 @@ static void test_map_and_reduce(void **state) {
     assert_int_equal(late->code, ERR_CONFLICT);
     assert_int_equal(late->job->state, PB__JOB_STATE__JOB_COMMITTED);
     assert_int_equal(grant(&world, 1, 0, 0), 0);
-    assert_true(commit(&world, 1, 0, 3, 4, true, false)); /* it had been taken: its chunks are not garbage */
+    assert_true(commit(&world, 1, 0, 3, 4, true,
+                       false)); /* it had been taken: its chunks are not garbage */
     assert_false(commit(&world, 1, 0, 3, 9, true, false));
     world_close(&world);
 }
@@ -271,7 +281,8 @@ static void test_retries(void **state) {
     assert_int_equal(release(&world, 1, 0, first + 1), 0);
     assert_int_equal(release(&world, 1, 0, first), 1);
     assert_int_equal(release(&world, 1, 0, first), 0);
-    assert_false(commit(&world, 1, 0, 0, first, true, false)); /* a result after the lease was lost */
+    assert_false(
+        commit(&world, 1, 0, 0, first, true, false)); /* a result after the lease was lost */
     const Pb__Task *task = list_tasks(&world, 1, 0, 0, 0)->tasks[0];
     assert_int_equal(task->state, PB__TASK_STATE__TASK_WAITING);
     assert_string_equal(task->result->reason, "lost worker");
@@ -309,19 +320,17 @@ static void test_settle_and_forget(void **state) {
     assert_int_equal(list_jobs(&world, false, false), 1);
     assert_int_equal(submit_op(&world, forget_job, FORGET_JOB, &forget)->code, 0);
     assert_int_equal(list_jobs(&world, false, false), 0);
-    assert_int_equal(catalog_memory_count(world.memory), empty + world.slot); /* what is remembered of the slots */
+    assert_int_equal(catalog_memory_count(world.memory),
+                     empty + world.slot); /* what is remembered of the slots */
     assert_int_equal(submit_op(&world, forget_job, FORGET_JOB, &forget)->code, ERR_NO_SUCH_JOB);
     world_close(&world);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_buckets),
-        cmocka_unit_test(test_cluster),
-        cmocka_unit_test(test_submit),
-        cmocka_unit_test(test_map_and_reduce),
-        cmocka_unit_test(test_retries),
-        cmocka_unit_test(test_settle_and_forget),
+        cmocka_unit_test(test_buckets), cmocka_unit_test(test_cluster),
+        cmocka_unit_test(test_submit),  cmocka_unit_test(test_map_and_reduce),
+        cmocka_unit_test(test_retries), cmocka_unit_test(test_settle_and_forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,9 +2,11 @@
  *
  *     waiting --grant--> running(lease epoch, node) --commit--> done
  *        ^                      |         |
- *        +------release---------+         +--> failed, or waiting again when it is to be tried once more
+ *        +------release---------+         +--> failed, or waiting again when it is to be tried once
+ * more
  *
- * A task without a record waits and was never tried. A result counts only under the lease it was made under. */
+ * A task without a record waits and was never tried. A result counts only under the lease it was
+ * made under. */
 #include "core/catalog_impl.h"
 #include "core/catalog_plan.h"
 
@@ -21,7 +23,8 @@ struct jobs {
 };
 
 static struct jobs jobs_begin(struct catalog_step *step, size_t count) {
-    return (struct jobs){.step = step, .jobs = catalog_alloc(step, (count + 1) * sizeof(Pb__Job *))};
+    return (struct jobs){.step = step,
+                         .jobs = catalog_alloc(step, (count + 1) * sizeof(Pb__Job *))};
 }
 
 static void jobs_end(struct jobs *jobs) {
@@ -42,7 +45,9 @@ static Pb__Job *find_job(struct jobs *jobs, const Pb__TaskAddress *address) {
         jobs->jobs[jobs->count++] = job;
     if (job == NULL)
         return NULL;
-    uint32_t tasks = address->phase == PHASE_MAP ? job->map_tasks : address->phase == PHASE_REDUCE ? job->reduce_tasks : 0;
+    uint32_t tasks = address->phase == PHASE_MAP      ? job->map_tasks
+                     : address->phase == PHASE_REDUCE ? job->reduce_tasks
+                                                      : 0;
     return address->index < tasks ? job : NULL;
 }
 
@@ -51,7 +56,8 @@ static Pb__Job *find_running_job(struct jobs *jobs, const Pb__TaskAddress *addre
     return job != NULL && job->state == PB__JOB_STATE__JOB_RUNNING ? job : NULL;
 }
 
-static struct catalog_key task_key(const struct catalog_step *step, const Pb__TaskAddress *address) {
+static struct catalog_key task_key(const struct catalog_step *step,
+                                   const Pb__TaskAddress *address) {
     struct catalog_key key = catalog_key_task(step, address->job);
     catalog_key_number(&key, address->phase, 1);
     catalog_key_number(&key, address->index, 4);
@@ -203,7 +209,8 @@ static bool check_result(struct catalog_step *step, Pb__TaskResult *result) {
     }
     if (!catalog_check_chunks(step, result->output, result->n_output, &bytes))
         return false;
-    if (result->inline_output.len > INLINE_BYTES_MAX || bytes + result->inline_output.len != result->output_bytes)
+    if (result->inline_output.len > INLINE_BYTES_MAX ||
+        bytes + result->inline_output.len != result->output_bytes)
         catalog_refuse(step, ERR_INVALID, "a task's output is not of the size it says");
     return step->reply->code == 0;
 }
@@ -231,7 +238,9 @@ void catalog_list_tasks(struct catalog_step *step, const Pb__ListTasks *query) {
         return;
     }
     Pb__Reply *reply = step->reply;
-    size_t limit = query->limit > 0 && query->limit < CATALOG_LIST_MAX ? query->limit : CATALOG_LIST_MAX, bytes = 0;
+    size_t limit = query->limit > 0 && query->limit < CATALOG_LIST_MAX ? query->limit
+                                                                       : CATALOG_LIST_MAX,
+           bytes = 0;
     reply->tasks = catalog_alloc(step, limit * sizeof *reply->tasks);
     struct catalog_key prefix = catalog_key_task(step, query->job);
     catalog_key_number(&prefix, query->phase, 1);

@@ -1,4 +1,5 @@
-/* Objects, lists, garbage, gates and settling of one shard, and what no command may do to the catalogue. */
+/* Objects, lists, garbage, gates and settling of one shard, and what no command may do to the
+ * catalogue. */
 #include "core/catalog_harness.h"
 
 #include "base/rng.h"
@@ -13,7 +14,8 @@ static Pb__Object object_of(struct world *world, uint64_t version, size_t chunks
     return object;
 }
 
-static Pb__Reply *put(struct world *world, const char *key, Pb__Object *object, Pb__Conditions *conditions) {
+static Pb__Reply *put(struct world *world, const char *key, Pb__Object *object,
+                      Pb__Conditions *conditions) {
     Pb__PutObject op = PB__PUT_OBJECT__INIT;
     op.bucket = pb_text("b");
     op.key = pb_text(key);
@@ -22,7 +24,7 @@ static Pb__Reply *put(struct world *world, const char *key, Pb__Object *object, 
     return submit_op(world, put_object, PUT_OBJECT, &op);
 }
 
-static Pb__Reply *delete(struct world *world, const char *key, Pb__Conditions *conditions) {
+static Pb__Reply *delete (struct world *world, const char *key, Pb__Conditions *conditions) {
     Pb__DeleteObject op = PB__DELETE_OBJECT__INIT;
     op.bucket = pb_text("b");
     op.key = pb_text(key);
@@ -38,7 +40,8 @@ static Pb__Reply *get(struct world *world, const char *key) {
     return query_op(world, get_object, GET_OBJECT, &op);
 }
 
-static Pb__Reply *list(struct world *world, const char *prefix, const char *delimiter, const char *after, uint32_t limit) {
+static Pb__Reply *list(struct world *world, const char *prefix, const char *delimiter,
+                       const char *after, uint32_t limit) {
     Pb__ListObjects op = PB__LIST_OBJECTS__INIT;
     op.bucket = pb_text("b");
     op.prefix = pb_text(prefix);
@@ -77,15 +80,17 @@ static void test_gate(void **state) {
     assert_int_equal(get(&world, "k")->code, ERR_NO_SUCH_KEY);
     assert_int_equal(put(&world, "k", &object, NULL)->code, 0);
     assert_int_equal(set_gate(&world, "b", 6, false, true)->code, ERR_BUCKET_NOT_EMPTY);
-    assert_true(delete(&world, "k", NULL)->existed);
+    assert_true(delete (&world, "k", NULL)->existed);
     object.job = make_id(&world, 77);
     assert_int_equal(put(&world, "k", &object, NULL)->code, 0);
-    assert_int_equal(set_gate(&world, "b", 6, false, true)->code, ERR_BUCKET_NOT_EMPTY); /* provisional */
+    assert_int_equal(set_gate(&world, "b", 6, false, true)->code,
+                     ERR_BUCKET_NOT_EMPTY); /* provisional */
     assert_int_equal(settle(&world, 77, false)->code, 0);
     assert_int_equal(set_gate(&world, "b", 6, false, true)->code, 0);
-    assert_int_equal(set_gate(&world, "b", 5, true, false)->code, ERR_CONFLICT); /* the tombstone holds */
+    assert_int_equal(set_gate(&world, "b", 5, true, false)->code,
+                     ERR_CONFLICT); /* the tombstone holds */
     assert_int_equal(put(&world, "k", &object, NULL)->code, ERR_NO_SUCH_BUCKET);
-    assert_int_equal(delete(&world, "k", NULL)->code, ERR_NO_SUCH_BUCKET);
+    assert_int_equal(delete (&world, "k", NULL)->code, ERR_NO_SUCH_BUCKET);
     world_close(&world);
 }
 
@@ -109,8 +114,8 @@ static void test_put_get_delete(void **state) {
     third.size = 20;
     assert_int_equal(put(&world, "k", &third, NULL)->code, 0);
     assert_int_equal(garbage_count(&world), 3);
-    assert_true(delete(&world, "k", NULL)->existed);
-    assert_false(delete(&world, "k", NULL)->existed);
+    assert_true(delete (&world, "k", NULL)->existed);
+    assert_false(delete (&world, "k", NULL)->existed);
     assert_int_equal(garbage_count(&world), 5);
     assert_int_equal(get(&world, "k")->code, ERR_NO_SUCH_KEY);
     world_close(&world);
@@ -125,18 +130,23 @@ static void test_conditions(void **state) {
         bool exists; /* with etag1 */
         int code;
     } rows[] = {
-        {"*", "", false, ERR_NO_SUCH_KEY},       {"etag1", "", false, ERR_NO_SUCH_KEY},
-        {"*", "", true, 0},                      {"etag1", "", true, 0},
-        {"etag9", "", true, ERR_PRECONDITION_FAILED}, {"", "*", false, 0},
-        {"", "*", true, ERR_PRECONDITION_FAILED},     {"", "etag1", true, ERR_PRECONDITION_FAILED},
-        {"", "etag9", true, 0},                  {"etag1", "etag9", true, 0},
+        {"*", "", false, ERR_NO_SUCH_KEY},
+        {"etag1", "", false, ERR_NO_SUCH_KEY},
+        {"*", "", true, 0},
+        {"etag1", "", true, 0},
+        {"etag9", "", true, ERR_PRECONDITION_FAILED},
+        {"", "*", false, 0},
+        {"", "*", true, ERR_PRECONDITION_FAILED},
+        {"", "etag1", true, ERR_PRECONDITION_FAILED},
+        {"", "etag9", true, 0},
+        {"etag1", "etag9", true, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         Pb__Object first = object_of(&world, 1, 0), second = object_of(&world, 2, 0);
         Pb__Conditions conditions = PB__CONDITIONS__INIT;
         conditions.if_match = pb_text(rows[i].if_match);
         conditions.if_none_match = pb_text(rows[i].if_none_match);
-        delete(&world, "k", NULL);
+        delete (&world, "k", NULL);
         if (rows[i].exists)
             assert_int_equal(put(&world, "k", &first, NULL)->code, 0);
         assert_int_equal(put(&world, "k", &second, &conditions)->code, rows[i].code);
@@ -146,10 +156,10 @@ static void test_conditions(void **state) {
             assert_string_equal(reply->object->etag, expected);
         else
             assert_int_equal(reply->code, ERR_NO_SUCH_KEY);
-        delete(&world, "k", NULL);
+        delete (&world, "k", NULL);
         if (rows[i].exists)
             put(&world, "k", &first, NULL);
-        assert_int_equal(delete(&world, "k", &conditions)->code, rows[i].code);
+        assert_int_equal(delete (&world, "k", &conditions)->code, rows[i].code);
     }
     world_close(&world);
 }
@@ -190,7 +200,8 @@ static void test_settle(void **state) {
     (void)state;
     struct world world;
     open_shard(&world);
-    Pb__Object old = object_of(&world, 1, 1), mine = object_of(&world, 2, 2), other = object_of(&world, 3, 4);
+    Pb__Object old = object_of(&world, 1, 1), mine = object_of(&world, 2, 2),
+               other = object_of(&world, 3, 4);
     put(&world, "k", &old, NULL);
     mine.job = make_id(&world, 70);
     other.job = make_id(&world, 71);
@@ -247,10 +258,12 @@ static void put_keys(struct world *world, const char *const *keys) {
 static const char *print_list(struct world *world, const Pb__Reply *reply) {
     struct buf text = BUF_INIT;
     for (size_t o = 0, p = 0; o < reply->n_objects || p < reply->n_prefixes;) {
-        bool object = p == reply->n_prefixes ||
-                      (o < reply->n_objects && strcmp(reply->objects[o]->key, reply->prefixes[p]) < 0);
+        bool object =
+            p == reply->n_prefixes ||
+            (o < reply->n_objects && strcmp(reply->objects[o]->key, reply->prefixes[p]) < 0);
         if (object) {
-            buf_printf(&text, "%s%s ", reply->objects[o]->key, reply->objects[o]->object->job.len > 0 ? "?" : "");
+            buf_printf(&text, "%s%s ", reply->objects[o]->key,
+                       reply->objects[o]->object->job.len > 0 ? "?" : "");
             o++;
         } else {
             buf_printf(&text, "[%s] ", reply->prefixes[p++]);
@@ -267,7 +280,8 @@ static void test_list(void **state) {
     (void)state;
     struct world world;
     open_shard(&world);
-    put_keys(&world, (const char *const[]){"a", "a/1", "a/2", "a/b/3", "a0", "b//x", "c", "ca", NULL});
+    put_keys(&world,
+             (const char *const[]){"a", "a/1", "a/2", "a/b/3", "a0", "b//x", "c", "ca", NULL});
     static const struct {
         const char *prefix, *delimiter, *after;
         uint32_t limit;
@@ -289,8 +303,8 @@ static void test_list(void **state) {
         {"", "", "c", 1, "ca "},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        assert_string_equal(print_list(&world, list(&world, rows[i].prefix, rows[i].delimiter, rows[i].after,
-                                                    rows[i].limit)),
+        assert_string_equal(print_list(&world, list(&world, rows[i].prefix, rows[i].delimiter,
+                                                    rows[i].after, rows[i].limit)),
                             rows[i].expected);
     world_close(&world);
 }
@@ -306,8 +320,10 @@ static void test_list_provisional(void **state) {
         object.job = make_id(&world, 9);
         put(&world, keys[i], &object, NULL);
     }
-    assert_string_equal(print_list(&world, list(&world, "", "", "", 0)), "a/1? a/2 b/1? b/2? c c? c\x01? ");
-    assert_string_equal(print_list(&world, list(&world, "", "/", "", 0)), "[a/] b/1? b/2? c c? c\x01? ");
+    assert_string_equal(print_list(&world, list(&world, "", "", "", 0)),
+                        "a/1? a/2 b/1? b/2? c c? c\x01? ");
+    assert_string_equal(print_list(&world, list(&world, "", "/", "", 0)),
+                        "[a/] b/1? b/2? c c? c\x01? ");
     assert_string_equal(print_list(&world, list(&world, "", "/", "", 2)), "[a/] b/1? + b/1");
     assert_string_equal(print_list(&world, list(&world, "", "/", "b/1", 2)), "b/2? c c? + c");
     assert_string_equal(print_list(&world, list(&world, "", "/", "c", 2)), "c\x01? ");
@@ -341,8 +357,8 @@ static void make_keys(struct rng *rng, struct model *model) {
     qsort(model->keys, MODEL_KEYS, sizeof *model->keys, compare_text);
 }
 
-static const char *model_list(struct world *world, const struct model *model, const char *prefix, const char *delimiter,
-                              const char *after, uint32_t limit) {
+static const char *model_list(struct world *world, const struct model *model, const char *prefix,
+                              const char *delimiter, const char *after, uint32_t limit) {
     struct buf text = BUF_INIT;
     const char *next = "", *common = NULL;
     uint32_t items = 0;
@@ -354,7 +370,8 @@ static const char *model_list(struct world *world, const struct model *model, co
         const char *found = delimiter[0] != '\0' ? strstr(key + strlen(prefix), delimiter) : NULL;
         size_t size = found != NULL ? (size_t)(found - key) + strlen(delimiter) : strlen(key);
         const char *item = arena_strndup(&world->arena, key, size);
-        if (strcmp(item, after) <= 0 || (found != NULL && common != NULL && strcmp(item, common) == 0))
+        if (strcmp(item, after) <= 0 ||
+            (found != NULL && common != NULL && strcmp(item, common) == 0))
             continue;
         truncated = items == limit;
         if (truncated)
@@ -385,7 +402,7 @@ static void play_history(uint64_t seed) {
             assert_int_equal(put(&world, model.keys[i], &object, NULL)->code, 0);
             model.present[i] = true;
         } else {
-            assert_int_equal(delete(&world, model.keys[i], NULL)->existed, model.present[i]);
+            assert_int_equal(delete (&world, model.keys[i], NULL)->existed, model.present[i]);
             model.present[i] = false;
         }
         const char *after = rng_chance(&rng, 500000) ? model.keys[rng_below(&rng, MODEL_KEYS)] : "";
@@ -453,7 +470,8 @@ static void test_at_most_once_in_a_slot(void **state) {
     pb_pack(&packed, &command.base);
     const struct span commands[] = {buf_span(&packed), buf_span(&packed)};
     size_t before = catalog_memory_count(world.memory);
-    assert_int_equal(catalog_apply(world.catalog, &world.kv, ++world.slot, commands, 2, replies, NULL), 0);
+    assert_int_equal(
+        catalog_apply(world.catalog, &world.kv, ++world.slot, commands, 2, replies, NULL), 0);
     assert_true(span_equal(buf_span(&replies[0]), buf_span(&replies[1])));
     assert_int_equal(catalog_memory_count(world.memory), before + 1); /* the slot's record */
     assert_int_equal(set_gate(&world, "absent", 1, true, false)->code, 0);
@@ -517,7 +535,8 @@ static void test_empty_commands(void **state) {
             if (field < 16)
                 bytes[1] = 0;
             const Pb__Reply *reply = submit_bytes(&world, command);
-            bool harmless = group == 1 ? field == 18 || field == 19 : field == 51 || field == 52 || field == 53;
+            bool harmless =
+                group == 1 ? field == 18 || field == 19 : field == 51 || field == 52 || field == 53;
             assert_int_equal(reply->code == 0, harmless);
             struct buf answer = BUF_INIT;
             assert_int_equal(catalog_query(group, &world.kv, command, &answer, NULL), 0);

@@ -12,8 +12,9 @@
 
 /* ---- keys and records ---- */
 
-static struct catalog_key upload_key(const struct catalog_step *step, enum catalog_table table, const char *bucket,
-                                     const char *key, ProtobufCBinaryData upload) {
+static struct catalog_key upload_key(const struct catalog_step *step, enum catalog_table table,
+                                     const char *bucket, const char *key,
+                                     ProtobufCBinaryData upload) {
     struct catalog_key full = catalog_key(step->group, table);
     catalog_key_string(&full, bucket);
     catalog_key_string(&full, key);
@@ -21,8 +22,8 @@ static struct catalog_key upload_key(const struct catalog_step *step, enum catal
     return full;
 }
 
-static struct catalog_key part_key(const struct catalog_step *step, const char *bucket, const char *key,
-                                   ProtobufCBinaryData upload, uint32_t number) {
+static struct catalog_key part_key(const struct catalog_step *step, const char *bucket,
+                                   const char *key, ProtobufCBinaryData upload, uint32_t number) {
     struct catalog_key full = upload_key(step, TABLE_PART, bucket, key, upload);
     catalog_key_number(&full, number, 4);
     return full;
@@ -44,7 +45,8 @@ static Pb__Upload *find_upload(struct catalog_step *step, const char *bucket, co
 }
 
 static struct catalog_chunks chunks_of(const Pb__Part *part) {
-    return part != NULL ? (struct catalog_chunks){part->chunks, part->n_chunks} : (struct catalog_chunks){0};
+    return part != NULL ? (struct catalog_chunks){part->chunks, part->n_chunks}
+                        : (struct catalog_chunks){0};
 }
 
 /* ---- create and put ---- */
@@ -54,7 +56,8 @@ void catalog_create_upload(struct catalog_step *step, const Pb__CreateUpload *op
         catalog_refuse(step, ERR_PROTOCOL, "an upload is missing");
         return;
     }
-    if (!catalog_check_id(step, op->upload->id, "upload id") || !catalog_check_writable(step, op->bucket, op->key))
+    if (!catalog_check_id(step, op->upload->id, "upload id") ||
+        !catalog_check_writable(step, op->bucket, op->key))
         return;
     struct catalog_key key = upload_key(step, TABLE_UPLOAD, op->bucket, op->key, op->upload->id);
     if (!catalog_has(step, &key))
@@ -128,14 +131,15 @@ static Pb__Part *find_part(const struct parts *all, const Pb__CompletePart *name
 }
 
 /* The named ones out of all, or refused. */
-static bool choose_parts(struct catalog_step *step, const Pb__CompleteUpload *op, const struct parts *all,
-                         struct parts *ret_chosen) {
+static bool choose_parts(struct catalog_step *step, const Pb__CompleteUpload *op,
+                         const struct parts *all, struct parts *ret_chosen) {
     struct parts chosen = {.parts = catalog_alloc(step, (op->n_parts + 1) * sizeof *chosen.parts)};
     size_t from = 0;
     for (size_t i = 0; i < op->n_parts; i++) {
         Pb__Part *part = find_part(all, op->parts[i], &from);
         if (part == NULL) {
-            catalog_refuse(step, ERR_INVALID_PART, "part %u does not exist or has another etag", op->parts[i]->number);
+            catalog_refuse(step, ERR_INVALID_PART, "part %u does not exist or has another etag",
+                           op->parts[i]->number);
             return false;
         }
         if (i + 1 < op->n_parts && part->size < PART_BYTES_MIN) {
@@ -144,7 +148,8 @@ static bool choose_parts(struct catalog_step *step, const Pb__CompleteUpload *op
             return false;
         }
         if (part->inline_data.len > 0 && op->n_parts > 1) {
-            catalog_refuse(step, ERR_INVALID, "part %u is inline but not the only one", part->number);
+            catalog_refuse(step, ERR_INVALID, "part %u is inline but not the only one",
+                           part->number);
             return false;
         }
         chosen.parts[chosen.count++] = part;
@@ -159,8 +164,8 @@ static bool check_order(struct catalog_step *step, const Pb__CompleteUpload *op)
         catalog_refuse(step, ERR_INVALID_PART, "no parts are named");
     for (size_t i = 1; i < op->n_parts && step->reply->code == 0; i++) {
         if (op->parts[i]->number <= op->parts[i - 1]->number)
-            catalog_refuse(step, ERR_INVALID_PART_ORDER, "part %u comes after part %u", op->parts[i]->number,
-                           op->parts[i - 1]->number);
+            catalog_refuse(step, ERR_INVALID_PART_ORDER, "part %u comes after part %u",
+                           op->parts[i]->number, op->parts[i - 1]->number);
     }
     return step->reply->code == 0;
 }
@@ -184,8 +189,8 @@ static char *combined_etag(struct catalog_step *step, const struct parts *parts)
     return etag;
 }
 
-static Pb__Object *join(struct catalog_step *step, const Pb__CompleteUpload *op, const Pb__Upload *upload,
-                        const struct parts *parts) {
+static Pb__Object *join(struct catalog_step *step, const Pb__CompleteUpload *op,
+                        const Pb__Upload *upload, const struct parts *parts) {
     Pb__Object *object = catalog_alloc(step, sizeof *object);
     pb__object__init(object);
     object->version = op->version;
@@ -199,7 +204,8 @@ static Pb__Object *join(struct catalog_step *step, const Pb__CompleteUpload *op,
     object->part_chunks = catalog_alloc(step, parts->count * sizeof *object->part_chunks);
     for (size_t i = 0; i < parts->count; i++) {
         const Pb__Part *part = parts->parts[i];
-        object->crc32c = i == 0 ? part->crc32c : crc32c_combine(object->crc32c, part->crc32c, part->size);
+        object->crc32c =
+            i == 0 ? part->crc32c : crc32c_combine(object->crc32c, part->crc32c, part->size);
         object->size += part->size;
         object->part_chunks[object->n_part_chunks++] = (uint32_t)part->n_chunks;
         for (size_t j = 0; j < part->n_chunks; j++)
@@ -211,11 +217,13 @@ static Pb__Object *join(struct catalog_step *step, const Pb__CompleteUpload *op,
 }
 
 /* Removes the upload; chunks of its parts that kept does not name become garbage. */
-static void drop_upload(struct catalog_step *step, const char *bucket, const char *key, ProtobufCBinaryData upload,
-                        const struct parts *all, struct catalog_chunks kept) {
+static void drop_upload(struct catalog_step *step, const char *bucket, const char *key,
+                        ProtobufCBinaryData upload, const struct parts *all,
+                        struct catalog_chunks kept) {
     struct catalog_key full = upload_key(step, TABLE_UPLOAD, bucket, key, upload);
     catalog_erase(step, &full);
-    struct catalog_chunks dropped = {.chunks = catalog_alloc(step, (all->chunk_count + 1) * sizeof *dropped.chunks)};
+    struct catalog_chunks dropped = {
+        .chunks = catalog_alloc(step, (all->chunk_count + 1) * sizeof *dropped.chunks)};
     for (size_t i = 0; i < all->count; i++) {
         const Pb__Part *part = all->parts[i];
         struct catalog_key part_full = part_key(step, bucket, key, upload, part->number);
@@ -227,7 +235,8 @@ static void drop_upload(struct catalog_step *step, const char *bucket, const cha
 }
 
 /* True when the object is there with this version: the upload was completed before. */
-static bool was_completed(struct catalog_step *step, const Pb__CompleteUpload *op, const Pb__Object *current) {
+static bool was_completed(struct catalog_step *step, const Pb__CompleteUpload *op,
+                          const Pb__Object *current) {
     if (current == NULL || !span_equal(pb_span(current->version), pb_span(op->version)))
         return false;
     catalog_reply_object(step, current);
@@ -235,7 +244,8 @@ static bool was_completed(struct catalog_step *step, const Pb__CompleteUpload *o
 }
 
 void catalog_complete_upload(struct catalog_step *step, const Pb__CompleteUpload *op) {
-    if (!catalog_check_id(step, op->version, "version") || !catalog_check_writable(step, op->bucket, op->key))
+    if (!catalog_check_id(step, op->version, "version") ||
+        !catalog_check_writable(step, op->bucket, op->key))
         return;
     struct catalog_key key = catalog_key_object(step, op->bucket, op->key);
     const Pb__Object *before = catalog_load(step, &key, &pb__object__descriptor);
@@ -246,10 +256,12 @@ void catalog_complete_upload(struct catalog_step *step, const Pb__CompleteUpload
     if (upload == NULL || !check_order(step, op))
         return;
     struct parts all = load_parts(step, op->bucket, op->key, op->upload);
-    if (!choose_parts(step, op, &all, &chosen) || !catalog_check_conditions(step, op->conditions, before))
+    if (!choose_parts(step, op, &all, &chosen) ||
+        !catalog_check_conditions(step, op->conditions, before))
         return;
     Pb__Object *object = join(step, op, upload, &chosen);
-    drop_upload(step, op->bucket, op->key, op->upload, &all, (struct catalog_chunks){object->chunks, object->n_chunks});
+    drop_upload(step, op->bucket, op->key, op->upload, &all,
+                (struct catalog_chunks){object->chunks, object->n_chunks});
     catalog_replace_object(step, op->bucket, op->key, before, object);
     catalog_reply_object(step, object);
 }
@@ -268,15 +280,18 @@ void catalog_list_parts(struct catalog_step *step, const Pb__ListParts *query) {
     reply->upload = find_upload(step, query->bucket, query->key, query->upload);
     if (reply->upload == NULL)
         return;
-    size_t limit = query->limit > 0 && query->limit < CATALOG_LIST_MAX ? query->limit : CATALOG_LIST_MAX;
+    size_t limit =
+        query->limit > 0 && query->limit < CATALOG_LIST_MAX ? query->limit : CATALOG_LIST_MAX;
     reply->parts = catalog_alloc(step, limit * sizeof *reply->parts);
-    struct catalog_key prefix = upload_key(step, TABLE_PART, query->bucket, query->key, query->upload);
+    struct catalog_key prefix =
+        upload_key(step, TABLE_PART, query->bucket, query->key, query->upload);
     struct catalog_key first = prefix;
     catalog_key_number(&first, (uint64_t)query->part_marker + 1, 4);
     struct catalog_scan scan;
     catalog_scan_open(&scan, step, &prefix);
     catalog_scan_seek(&scan, &first);
-    for (; query->part_marker < PART_NUMBER_MAX && catalog_scan_valid(&scan); catalog_scan_next(&scan)) {
+    for (; query->part_marker < PART_NUMBER_MAX && catalog_scan_valid(&scan);
+         catalog_scan_next(&scan)) {
         Pb__Part *part = catalog_scan_record(&scan, &pb__part__descriptor);
         if (part == NULL)
             break;
@@ -304,7 +319,8 @@ static Pb__ListedUpload *list_upload(struct catalog_scan *scan, struct span rest
 static void pass_marker(struct catalog_key *first, const Pb__ListUploads *query) {
     catalog_key_text(first, query->key_marker);
     bool named = query->upload_marker.len == sizeof(struct id128);
-    catalog_key_number(first, named ? 0 : 1, 1); /* keys hold no byte 0: 1 is behind all that go on with it */
+    catalog_key_number(first, named ? 0 : 1,
+                       1); /* keys hold no byte 0: 1 is behind all that go on with it */
     if (!named)
         return;
     catalog_key_bytes(first, query->upload_marker.data, query->upload_marker.len);
@@ -314,7 +330,8 @@ static void pass_marker(struct catalog_key *first, const Pb__ListUploads *query)
 static bool check_list(struct catalog_step *step, const Pb__ListUploads *query) {
     if (!catalog_check_name(step, query->bucket, "-"))
         return false;
-    if (strlen(query->prefix) > CATALOG_KEY_BYTES_MAX || strlen(query->key_marker) > CATALOG_KEY_BYTES_MAX)
+    if (strlen(query->prefix) > CATALOG_KEY_BYTES_MAX ||
+        strlen(query->key_marker) > CATALOG_KEY_BYTES_MAX)
         catalog_refuse(step, ERR_KEY_TOO_LONG, "a prefix or marker is too long");
     else if (!catalog_bucket_is_open(step, query->bucket))
         catalog_refuse(step, ERR_NO_SUCH_BUCKET, "there is no bucket %s", query->bucket);
@@ -324,7 +341,8 @@ static bool check_list(struct catalog_step *step, const Pb__ListUploads *query) 
 void catalog_list_uploads(struct catalog_step *step, const Pb__ListUploads *query) {
     if (!check_list(step, query))
         return;
-    size_t limit = query->limit > 0 && query->limit < CATALOG_LIST_MAX ? query->limit : CATALOG_LIST_MAX;
+    size_t limit =
+        query->limit > 0 && query->limit < CATALOG_LIST_MAX ? query->limit : CATALOG_LIST_MAX;
     Pb__Reply *reply = step->reply;
     reply->uploads = catalog_alloc(step, limit * sizeof *reply->uploads);
     struct catalog_key bucket = catalog_key(step->group, TABLE_UPLOAD);
@@ -335,7 +353,9 @@ void catalog_list_uploads(struct catalog_step *step, const Pb__ListUploads *quer
         pass_marker(&first, query);
     struct catalog_scan scan;
     catalog_scan_open(&scan, step, &bucket);
-    catalog_scan_seek(&scan, span_compare(catalog_key_span(&first), catalog_key_span(&prefix)) > 0 ? &first : &prefix);
+    catalog_scan_seek(&scan, span_compare(catalog_key_span(&first), catalog_key_span(&prefix)) > 0
+                                 ? &first
+                                 : &prefix);
     for (; catalog_scan_valid(&scan); catalog_scan_next(&scan)) {
         struct span rest = catalog_scan_rest(&scan);
         if (!span_starts_with(rest, span_of(query->prefix)))

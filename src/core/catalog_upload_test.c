@@ -29,7 +29,8 @@ static Pb__Reply *create(struct world *world, const char *key, uint64_t id) {
 }
 
 /* A part with one chunk whose id is 100 * upload + chunk. */
-static Pb__Reply *put_part(struct world *world, const char *key, uint64_t id, uint32_t number, uint64_t chunk, uint64_t size) {
+static Pb__Reply *put_part(struct world *world, const char *key, uint64_t id, uint32_t number,
+                           uint64_t chunk, uint64_t size) {
     Pb__Part part = PB__PART__INIT;
     Pb__PutPart op = PB__PUT_PART__INIT;
     part.number = number;
@@ -45,7 +46,8 @@ static Pb__Reply *put_part(struct world *world, const char *key, uint64_t id, ui
     return submit_op(world, put_part, PUT_PART, &op);
 }
 
-static Pb__Reply *complete(struct world *world, uint64_t id, const uint32_t *numbers, const char *etag) {
+static Pb__Reply *complete(struct world *world, uint64_t id, const uint32_t *numbers,
+                           const char *etag) {
     Pb__CompleteUpload op = PB__COMPLETE_UPLOAD__INIT;
     op.bucket = pb_text("b");
     op.key = pb_text("k");
@@ -56,7 +58,9 @@ static Pb__Reply *complete(struct world *world, uint64_t id, const uint32_t *num
         Pb__CompletePart *part = op.parts[op.n_parts] = arena_new(&world->arena, Pb__CompletePart);
         pb__complete_part__init(part);
         part->number = numbers[op.n_parts];
-        part->etag = etag != NULL ? pb_text(etag) : etag_of(world, arena_printf(&world->arena, "part%u", part->number));
+        part->etag = etag != NULL
+                         ? pb_text(etag)
+                         : etag_of(world, arena_printf(&world->arena, "part%u", part->number));
     }
     return submit_op(world, complete_upload, COMPLETE_UPLOAD, &op);
 }
@@ -91,7 +95,8 @@ static void test_complete(void **state) {
     assert_int_equal(put_part(&world, "k", 1, 2, 2, 6 * MIB)->code, 0);
     assert_int_equal(put_part(&world, "k", 1, 5, 5, 9)->code, 0);
     assert_int_equal(put_part(&world, "k", 1, 3, 3, 5 * MIB - 1)->code, 0);
-    assert_int_equal(put_part(&world, "k", 1, 2, 12, 5 * MIB)->code, 0); /* replaces: one chunk of garbage */
+    assert_int_equal(put_part(&world, "k", 1, 2, 12, 5 * MIB)->code,
+                     0); /* replaces: one chunk of garbage */
     assert_int_equal(garbage_count(&world), 1);
     assert_int_equal(put_part(&world, "k", 1, 10001, 1, 9)->code, ERR_INVALID);
     static const struct {
@@ -106,7 +111,8 @@ static void test_complete(void **state) {
     size_t records = catalog_memory_count(world.memory);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         assert_int_equal(complete(&world, 1, rows[i].numbers, rows[i].etag)->code, rows[i].code);
-        assert_int_equal(catalog_memory_count(world.memory), records + i + 1); /* but for what is remembered */
+        assert_int_equal(catalog_memory_count(world.memory),
+                         records + i + 1); /* but for what is remembered */
     }
     assert_int_equal(complete(&world, 1, (uint32_t[]){2, 5, 0}, NULL)->code, 0);
     const Pb__Object *object = get(&world);
@@ -124,7 +130,7 @@ static void test_complete(void **state) {
     hex_encode(hash, sizeof hash, expected);
     assert_memory_equal(object->etag, expected, 2 * MD5_SIZE);
     assert_string_equal(object->etag + 2 * MD5_SIZE, "-2");
-    assert_int_equal(garbage_count(&world), 2); /* part 3 */
+    assert_int_equal(garbage_count(&world), 2);                                  /* part 3 */
     assert_int_equal(complete(&world, 1, (uint32_t[]){2, 5, 0}, NULL)->code, 0); /* again */
     assert_int_equal(abort_upload(&world, "k", 1)->code, ERR_NO_SUCH_UPLOAD);
     world_close(&world);
@@ -167,7 +173,8 @@ static void test_abort_and_gate(void **state) {
     world_close(&world);
 }
 
-static Pb__Reply *list_uploads(struct world *world, const char *prefix, const char *key, uint64_t upload, uint32_t limit) {
+static Pb__Reply *list_uploads(struct world *world, const char *prefix, const char *key,
+                               uint64_t upload, uint32_t limit) {
     Pb__ListUploads op = PB__LIST_UPLOADS__INIT;
     op.bucket = pb_text("b");
     op.prefix = pb_text(prefix);
@@ -194,16 +201,18 @@ static void test_lists(void **state) {
         size_t count;
         bool truncated;
     } rows[] = {
-        {"", "", 0, 0, 1, 4, false},  {"a", "", 0, 2, 1, 2, true}, {"", "a", 1, 0, 2, 3, false},
+        {"", "", 0, 0, 1, 4, false},  {"a", "", 0, 2, 1, 2, true},  {"", "a", 1, 0, 2, 3, false},
         {"", "a", 2, 0, 3, 2, false}, {"", "a", 0, 0, 3, 2, false}, {"b", "a", 0, 0, 4, 1, false},
         {"", "b", 4, 0, 0, 0, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const Pb__Reply *reply = list_uploads(&world, rows[i].prefix, rows[i].key, rows[i].upload, rows[i].limit);
+        const Pb__Reply *reply =
+            list_uploads(&world, rows[i].prefix, rows[i].key, rows[i].upload, rows[i].limit);
         assert_int_equal(reply->n_uploads, rows[i].count);
         assert_int_equal(reply->truncated, rows[i].truncated);
         if (rows[i].count > 0)
-            assert_true(span_equal(pb_span(reply->uploads[0]->upload->id), pb_span(make_id(&world, rows[i].first))));
+            assert_true(span_equal(pb_span(reply->uploads[0]->upload->id),
+                                   pb_span(make_id(&world, rows[i].first))));
     }
     for (uint32_t number = 1; number <= 5; number++)
         put_part(&world, "b", 4, number * 2, number, 9);

@@ -1,8 +1,9 @@
 /* The newest commands, so that each is applied at most once.
  *
- * The state holds one record per slot: for each of its commands the id (16 bytes), the size of the reply (u32) and the reply.
- * Memory holds the ids' places only: a ring of them in order of application, chained by hash. Chains run from newer to
- * older, so that forgetting the oldest only moves `oldest`: a position before it ends the chain. */
+ * The state holds one record per slot: for each of its commands the id (16 bytes), the size of the
+ * reply (u32) and the reply. Memory holds the ids' places only: a ring of them in order of
+ * application, chained by hash. Chains run from newer to older, so that forgetting the oldest only
+ * moves `oldest`: a position before it ends the chain. */
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -81,7 +82,8 @@ static struct catalog_key window_key(uint32_t group, uint64_t slot) {
     return key;
 }
 
-static int load_slot(struct catalog_window *window, struct span rest, struct span record, struct err *err) {
+static int load_slot(struct catalog_window *window, struct span rest, struct span record,
+                     struct err *err) {
     uint64_t slot = 0;
     if (rest.size != 8)
         return err_set(err, ERR_CORRUPT, "the remembered commands have a bad key");
@@ -90,10 +92,13 @@ static int load_slot(struct catalog_window *window, struct span rest, struct spa
     struct span id, reply;
     while (take(&record, &id, &reply))
         push(window, id.data, slot);
-    return record.size == 0 ? 0 : err_set(err, ERR_CORRUPT, "the remembered commands of a slot are cut off");
+    return record.size == 0
+               ? 0
+               : err_set(err, ERR_CORRUPT, "the remembered commands of a slot are cut off");
 }
 
-int catalog_window_open(struct catalog_window *window, uint32_t group, const struct catalog_kv *kv, struct err *err) {
+int catalog_window_open(struct catalog_window *window, uint32_t group, const struct catalog_kv *kv,
+                        struct err *err) {
     *window = (struct catalog_window){.oldest = 0};
     struct catalog_step step = {.group = group, .kv = kv, .err = err};
     struct catalog_key prefix = catalog_key(group, TABLE_WINDOW);
@@ -120,7 +125,8 @@ static void forget_oldest_slot(struct catalog_window *window, struct catalog_ste
         window->oldest++;
 }
 
-void catalog_window_begin(struct catalog_window *window, struct catalog_step *step, uint64_t slot, unsigned count) {
+void catalog_window_begin(struct catalog_window *window, struct catalog_step *step, uint64_t slot,
+                          unsigned count) {
     ASSERT(count <= CATALOG_WINDOW);
     while (window->next - window->oldest + count > CATALOG_WINDOW)
         forget_oldest_slot(window, step);
@@ -139,20 +145,22 @@ static bool find_in_record(struct span record, struct span wanted, struct buf *r
     return false;
 }
 
-static bool find_in_slot(struct catalog_window *window, struct catalog_step *step, uint64_t slot, struct span id,
-                         struct buf *ret_reply) {
+static bool find_in_slot(struct catalog_window *window, struct catalog_step *step, uint64_t slot,
+                         struct span id, struct buf *ret_reply) {
     if (slot == window->slot)
         return find_in_record(buf_span(&window->record), id, ret_reply);
     _cleanup_(buf_finip) struct buf record = BUF_INIT;
     struct catalog_key key = window_key(step->group, slot);
     int rc = step->kv->get(step->kv->context, catalog_key_span(&key), &record, step->err);
     if (rc != 0 && step->broken == 0) /* it must be there */
-        step->broken = rc == ERR_NOT_FOUND ? err_set(step->err, ERR_CORRUPT, "remembered commands are missing") : rc;
+        step->broken = rc == ERR_NOT_FOUND
+                           ? err_set(step->err, ERR_CORRUPT, "remembered commands are missing")
+                           : rc;
     return rc == 0 && find_in_record(buf_span(&record), id, ret_reply);
 }
 
-bool catalog_window_find(struct catalog_window *window, struct catalog_step *step, ProtobufCBinaryData id,
-                         struct buf *ret_reply) {
+bool catalog_window_find(struct catalog_window *window, struct catalog_step *step,
+                         ProtobufCBinaryData id, struct buf *ret_reply) {
     if (id.len != ID_SIZE || window->room == 0)
         return false;
     uint64_t hash = hash_of(id.data), at = window->heads[hash & (window->room - 1)];
@@ -178,8 +186,8 @@ static void append_reply(struct buf *record, struct span reply, int code) {
     buf_append(record, reply.data, reply.size);
 }
 
-void catalog_window_add(struct catalog_window *window, struct catalog_step *step, ProtobufCBinaryData id,
-                        struct span reply) {
+void catalog_window_add(struct catalog_window *window, struct catalog_step *step,
+                        ProtobufCBinaryData id, struct span reply) {
     if (id.len != ID_SIZE)
         return;
     buf_append(&window->record, id.data, ID_SIZE);

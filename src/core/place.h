@@ -1,6 +1,7 @@
-/* Placement: which nodes hold a chunk. The ring is cut into 2^slice_bits equal slices of a 64-bit hash circle (XXH3 of the
- * chunk id); an owner table gives each slice an ordered list of R distinct nodes. The first of them that is up is the
- * slice's primary: it sees to the slice's repair. The table is versioned by the map's epoch.
+/* Placement: which nodes hold a chunk. The ring is cut into 2^slice_bits equal slices of a 64-bit
+ * hash circle (XXH3 of the chunk id); an owner table gives each slice an ordered list of R distinct
+ * nodes. The first of them that is up is the slice's primary: it sees to the slice's repair. The
+ * table is versioned by the map's epoch.
  *
  * Pure functions over an immutable, reference-counted map. */
 #ifndef QUERN_CORE_PLACE_H
@@ -47,13 +48,15 @@ struct place_map {
     struct place_node nodes[]; /* by id */
 };
 
-struct place_map *place_map_new(uint32_t node_count, uint32_t slice_bits, uint32_t replicas); /* refs = 1, zeroed */
+struct place_map *place_map_new(uint32_t node_count, uint32_t slice_bits,
+                                uint32_t replicas); /* refs = 1, zeroed */
 struct place_map *place_map_ref(struct place_map *map);
 struct place_map *place_map_unref(struct place_map *map);
 
-/* Fills the owner table for map->nodes. previous (may be NULL) is the map before: rows move no more than they must.
- * (I) each node's share is within one slice of fair by weight; no two copies of a slice share a zone while there are enough
- * zones; same inputs, same table. Only nodes with ROLE_STORE own slices. */
+/* Fills the owner table for map->nodes. previous (may be NULL) is the map before: rows move no more
+ * than they must. (I) each node's share is within one slice of fair by weight; no two copies of a
+ * slice share a zone while there are enough zones; same inputs, same table. Only nodes with
+ * ROLE_STORE own slices. */
 int place_assign(struct place_map *map, const struct place_map *previous, struct err *err);
 
 static inline uint32_t place_slice_count(const struct place_map *map) {
@@ -63,12 +66,14 @@ static inline uint32_t place_slice_count(const struct place_map *map) {
 uint64_t place_hash(struct id128 chunk_id);
 uint32_t place_slice_of(const struct place_map *map, struct id128 chunk_id);
 
-/* The slice's owners in the table's order into ret_nodes[PLACE_REPLICAS_MAX]; returns their number. */
+/* The slice's owners in the table's order into ret_nodes[PLACE_REPLICAS_MAX]; returns their number.
+ */
 unsigned place_owners(const struct place_map *map, uint32_t slice, uint32_t *ret_nodes);
 bool place_owns(const struct place_map *map, uint32_t slice, uint32_t node);
 /* The first owner that is up, or 0. */
 uint32_t place_primary(const struct place_map *map, uint32_t slice);
-const struct place_node *place_node(const struct place_map *map, uint32_t id); /* NULL when unknown */
+const struct place_node *place_node(const struct place_map *map,
+                                    uint32_t id); /* NULL when unknown */
 
 /* The shard group of an object: 1..map->shards. */
 uint32_t place_shard_of(const struct place_map *map, const char *bucket, const char *key);

@@ -1,13 +1,15 @@
 /* The owner table: who holds which slice.
  *
- * 1. Fair shares by weight, under two limits: a node holds a slice once, and a zone holds at most zone_limit copies of it.
+ * 1. Fair shares by weight, under two limits: a node holds a slice once, and a zone holds at most
+ * zone_limit copies of it.
  * 2. Whole targets next to the fair shares, rounded in favour of those who hold the slices already.
- * 3. The previous rows, without entries that may not stay, become the new ones by the fewest moves: holes are filled by
- *    nodes below their target, nodes above it hand slices to nodes below, and what is stuck then is freed by augmenting
- *    paths (a chain of hand-overs that ends at a node with room).
+ * 3. The previous rows, without entries that may not stay, become the new ones by the fewest moves:
+ * holes are filled by nodes below their target, nodes above it hand slices to nodes below, and what
+ * is stuck then is freed by augmenting paths (a chain of hand-overs that ends at a node with room).
  * 4. The first of each row is chosen so that primaries are spread as the slices are.
  *
- * Nodes and zones are indices here. All ties are broken by fixed hashes: same inputs, same table. */
+ * Nodes and zones are indices here. All ties are broken by fixed hashes: same inputs, same table.
+ */
 #include "core/place.h"
 
 #include <math.h>
@@ -74,7 +76,8 @@ static void put(struct plan *plan, uint16_t *slot, uint16_t holder) {
 }
 
 /* Whether holder may stand in the row in place of what slot holds. */
-static bool fits(const struct plan *plan, const uint16_t *row, const uint16_t *slot, uint16_t holder) {
+static bool fits(const struct plan *plan, const uint16_t *row, const uint16_t *slot,
+                 uint16_t holder) {
     uint32_t in_zone = 0;
     for (uint32_t i = 0; i < plan->width; i++) {
         if (row[i] == holder)
@@ -138,7 +141,8 @@ static int plan_init(struct plan *plan, const struct place_map *map, struct err 
 
 /* ---- fair shares and targets ---- */
 
-/* What a zone holds when each unit of weight gets `level` slices and no node more than all of them. */
+/* What a zone holds when each unit of weight gets `level` slices and no node more than all of them.
+ */
 static double zone_share(const struct plan *plan, uint32_t zone, double level) {
     double sum = 0;
     for (uint32_t i = 0; i < plan->count; i++) {
@@ -159,12 +163,14 @@ static double all_shares(const struct plan *plan, double level) {
     return sum;
 }
 
-/* The lowest level at which the shares of one zone, or of all (zone_count), reach what is wanted. */
+/* The lowest level at which the shares of one zone, or of all (zone_count), reach what is wanted.
+ */
 static double find_level(const struct plan *plan, uint32_t zone, double wanted) {
     double low = 0, high = (double)plan->slice_count; /* weights are at least 1 */
     for (unsigned i = 0; i < BISECTIONS; i++) {
         double middle = (low + high) / 2;
-        double share = zone == plan->zone_count ? all_shares(plan, middle) : zone_share(plan, zone, middle);
+        double share =
+            zone == plan->zone_count ? all_shares(plan, middle) : zone_share(plan, zone, middle);
         if (share < wanted)
             low = middle;
         else
@@ -188,7 +194,8 @@ static void find_fair_shares(struct plan *plan) {
     }
 }
 
-/* Who is to be rounded up first: who would otherwise have to give a slice away, then the larger fraction. */
+/* Who is to be rounded up first: who would otherwise have to give a slice away, then the larger
+ * fraction. */
 static bool rounds_up_before(const struct holder *a, const struct holder *b) {
     bool a_holds = a->held > a->target, b_holds = b->held > b->target;
     if (a_holds != b_holds)
@@ -252,7 +259,8 @@ static uint16_t best_for(const struct plan *plan, uint32_t slice, const uint16_t
         int64_t room = (int64_t)holder->target - holder->held, zone = plan->zone_room[holder->zone];
         if (room <= 0 || !fits(plan, row_of(plan, slice), slot, i))
             continue;
-        bool better = best == NOBODY || zone > best_zone || (zone == best_zone && room > best_room) ||
+        bool better = best == NOBODY || zone > best_zone ||
+                      (zone == best_zone && room > best_room) ||
                       (zone == best_zone && room == best_room && mix(slice, i) > mix(slice, best));
         if (better) {
             best = i;
@@ -269,7 +277,8 @@ static void move_directly(struct plan *plan, bool surplus) {
         uint32_t slice = scattered(plan, n);
         uint16_t *row = row_of(plan, slice);
         for (uint32_t i = 0; i < plan->width; i++) {
-            bool over = row[i] != NOBODY && plan->holders[row[i]].held > plan->holders[row[i]].target;
+            bool over =
+                row[i] != NOBODY && plan->holders[row[i]].held > plan->holders[row[i]].target;
             if (surplus ? !over : row[i] != NOBODY)
                 continue;
             uint16_t holder = best_for(plan, slice, &row[i]);
@@ -291,14 +300,14 @@ static void drop_surplus(struct plan *plan) {
 
 /* ---- augmenting paths ---- */
 
-/* Breadth first from the slice with a hole: a slice may take a node (then that node must leave another slice, which then
- * needs one itself) until a node with room is found. */
+/* Breadth first from the slice with a hole: a slice may take a node (then that node must leave
+ * another slice, which then needs one itself) until a node with room is found. */
 struct search {
     uint32_t *queue;
-    uint16_t *gives;   /* by slice: what it hands over, NOBODY for the first */
+    uint16_t *gives; /* by slice: what it hands over, NOBODY for the first */
     bool *slice_seen;
     bool *node_seen;
-    uint32_t *taker;   /* by holder: the slice that would take it */
+    uint32_t *taker; /* by holder: the slice that would take it */
     uint32_t queued;
 };
 
@@ -318,8 +327,8 @@ static int search_init(struct search *search, const struct plan *plan, struct er
         .node_seen = calloc(plan->count, sizeof *search->node_seen),
         .taker = calloc(plan->count, sizeof *search->taker),
     };
-    if (search->queue == NULL || search->gives == NULL || search->slice_seen == NULL || search->node_seen == NULL ||
-        search->taker == NULL)
+    if (search->queue == NULL || search->gives == NULL || search->slice_seen == NULL ||
+        search->node_seen == NULL || search->taker == NULL)
         return err_set(err, ERR_NOMEM, "no memory for an owner table");
     return 0;
 }
@@ -399,7 +408,8 @@ static double primary_excess(const struct plan *plan, const uint32_t *firsts, ui
     return firsts[holder] - (double)plan->holders[holder].held / plan->width;
 }
 
-/* Hands first places over within rows while that evens them out. Each swap lowers the sum of squares, so this ends. */
+/* Hands first places over within rows while that evens them out. Each swap lowers the sum of
+ * squares, so this ends. */
 static int spread_primaries(struct plan *plan, struct err *err) {
     _cleanup_(freep) uint32_t *firsts = calloc(plan->count, sizeof *firsts);
     if (firsts == NULL)
@@ -430,7 +440,8 @@ static int spread_primaries(struct plan *plan, struct err *err) {
 
 /* ---- all together ---- */
 
-static int assign(struct plan *plan, const struct place_map *previous, bool *ret_filled, struct err *err) {
+static int assign(struct plan *plan, const struct place_map *previous, bool *ret_filled,
+                  struct err *err) {
     if (previous != NULL)
         keep_previous(plan, previous);
     find_fair_shares(plan);
@@ -449,7 +460,8 @@ static void write_table(struct place_map *map, const struct plan *plan) {
     memset(map->owners, 0, (size_t)plan->slice_count * map->replicas * sizeof *map->owners);
     for (uint32_t slice = 0; slice < plan->slice_count; slice++) {
         for (uint32_t i = 0; i < plan->width; i++)
-            map->owners[(size_t)slice * map->replicas + i] = plan->holders[row_of(plan, slice)[i]].id;
+            map->owners[(size_t)slice * map->replicas + i] =
+                plan->holders[row_of(plan, slice)[i]].id;
     }
 }
 

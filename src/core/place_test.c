@@ -27,8 +27,8 @@ static bool holds(const struct place_map *map, uint32_t slice, uint32_t id) {
 }
 
 /* Entries of map that were not in previous, and the least that the nodes' counts allow. */
-static void count_moves(const struct place_map *map, const struct place_map *previous, uint32_t *ret_moves,
-                        uint32_t *ret_least) {
+static void count_moves(const struct place_map *map, const struct place_map *previous,
+                        uint32_t *ret_moves, uint32_t *ret_least) {
     uint32_t moves = 0, least = 0;
     for (uint32_t slice = 0; slice < place_slice_count(map); slice++) {
         uint32_t owners[PLACE_REPLICAS_MAX];
@@ -61,7 +61,8 @@ static void check_rows(const struct place_map *map) {
             for (uint32_t j = 0; j < i; j++) {
                 assert_int_not_equal(owners[i], owners[j]);
                 if (zones >= width)
-                    assert_string_not_equal(place_node(map, owners[i])->zone, place_node(map, owners[j])->zone);
+                    assert_string_not_equal(place_node(map, owners[i])->zone,
+                                            place_node(map, owners[j])->zone);
             }
         }
     }
@@ -108,13 +109,16 @@ struct history {
 
 static void add_node(struct history *history) {
     struct place_node *node = &history->nodes[history->count++];
-    *node = (struct place_node){.id = history->next_id++, .roles = ROLE_ALL, .weight = 50 + rng_below(&history->rng, 100)};
+    *node = (struct place_node){
+        .id = history->next_id++, .roles = ROLE_ALL, .weight = 50 + rng_below(&history->rng, 100)};
     if (history->zones > 0)
-        snprintf(node->zone, sizeof node->zone, "z%u", (unsigned)rng_below(&history->rng, history->zones));
+        snprintf(node->zone, sizeof node->zone, "z%u",
+                 (unsigned)rng_below(&history->rng, history->zones));
 }
 
 static void remove_node(struct history *history, uint32_t i) {
-    memmove(&history->nodes[i], &history->nodes[i + 1], (history->count - i - 1) * sizeof *history->nodes);
+    memmove(&history->nodes[i], &history->nodes[i + 1],
+            (history->count - i - 1) * sizeof *history->nodes);
     history->count--;
 }
 
@@ -132,7 +136,8 @@ static void play(struct history *history, unsigned steps) {
     add_node(history);
     struct place_map *map = assign(history, NULL);
     for (unsigned step = 0; step < steps; step++) {
-        bool add = history->count == 1 || (history->count < 12 && rng_chance(&history->rng, 600000));
+        bool add =
+            history->count == 1 || (history->count < 12 && rng_chance(&history->rng, 600000));
         if (add)
             add_node(history);
         else
@@ -146,7 +151,8 @@ static void play(struct history *history, unsigned steps) {
                             ((size_t)next->replicas << next->slice_bits) * sizeof *next->owners);
         uint32_t moves, least, entries = next->replicas << next->slice_bits;
         count_moves(next, map, &moves, &least);
-        /* With zones the nodes' counts alone are not a tight bound: a pair that must part moves besides. */
+        /* With zones the nodes' counts alone are not a tight bound: a pair that must part moves
+         * besides. */
         assert_true(moves <= least + entries / (history->zones > 0 ? 20 : 50) + 1);
         place_map_unref(again);
         place_map_unref(map);
@@ -165,7 +171,8 @@ static void test_random_histories(void **state) {
     }
 }
 
-/* With equal weights and no zones the least is exact: what leaves with a node, or what a new one must get. */
+/* With equal weights and no zones the least is exact: what leaves with a node, or what a new one
+ * must get. */
 static void test_minimum_move(void **state) {
     (void)state;
     for (uint32_t count = 3; count < 12; count++) {

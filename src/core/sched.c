@@ -3,13 +3,14 @@
 
 #include "base/assert.h"
 
-#define WINDOW 1024u                      /* waiting tasks looked at for one choice */
-#define LOCAL_WAIT_NS_MIN 10000000ull     /* 10 ms */
-#define ELSEWHERE_WAIT_NS 500000000ull    /* for another worker than the one that failed it */
+#define WINDOW 1024u                   /* waiting tasks looked at for one choice */
+#define LOCAL_WAIT_NS_MIN 10000000ull  /* 10 ms */
+#define ELSEWHERE_WAIT_NS 500000000ull /* for another worker than the one that failed it */
 #define ATTEMPTS_MAX 3u
 #define EXIT_ATTEMPTS_MAX 2u
 
-void sched_set_state(struct sched_phase *phase, uint32_t index, enum sched_state state, uint64_t now_ns) {
+void sched_set_state(struct sched_phase *phase, uint32_t index, enum sched_state state,
+                     uint64_t now_ns) {
     ASSERT(index < phase->count);
     struct sched_task *task = &phase->tasks[index];
     phase->waiting -= task->state == SCHED_WAITING;
@@ -23,14 +24,18 @@ void sched_set_state(struct sched_phase *phase, uint32_t index, enum sched_state
 }
 
 /* When the task becomes free for the node; 0 = it is local. */
-static uint64_t free_at(const struct sched_phase *phase, const struct sched_chooser *chooser, uint32_t index) {
+static uint64_t free_at(const struct sched_phase *phase, const struct sched_chooser *chooser,
+                        uint32_t index) {
     const struct sched_task *task = &phase->tasks[index];
     if (task->last_node == chooser->node && !chooser->alone)
         return task->since_ns + ELSEWHERE_WAIT_NS;
-    return chooser->holds(chooser->context, index, chooser->node) ? 0 : task->since_ns + chooser->local_wait_ns;
+    return chooser->holds(chooser->context, index, chooser->node)
+               ? 0
+               : task->since_ns + chooser->local_wait_ns;
 }
 
-uint32_t sched_choose(struct sched_phase *phase, const struct sched_chooser *chooser, uint64_t *ret_again_ns) {
+uint32_t sched_choose(struct sched_phase *phase, const struct sched_chooser *chooser,
+                      uint64_t *ret_again_ns) {
     while (phase->first < phase->count && phase->tasks[phase->first].state != SCHED_WAITING)
         phase->first++;
     uint32_t left = phase->waiting < WINDOW ? phase->waiting : WINDOW, remote = SCHED_NO_TASK;

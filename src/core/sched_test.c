@@ -17,7 +17,8 @@ static void test_local_first(void **state) {
     (void)state;
     struct sched_task tasks[6] = {0};
     struct sched_phase phase = {.tasks = tasks, .count = 6, .waiting = 6};
-    struct sched_chooser chooser = {.node = 2, .now_ns = 1000, .local_wait_ns = 10000, .holds = holds};
+    struct sched_chooser chooser = {
+        .node = 2, .now_ns = 1000, .local_wait_ns = 10000, .holds = holds};
     uint64_t again_ns = UINT64_MAX;
     assert_int_equal(sched_choose(&phase, &chooser, &again_ns), 1);
     sched_set_state(&phase, 1, SCHED_RUNNING, 1000);
@@ -53,7 +54,8 @@ static void test_failed_elsewhere(void **state) {
 
 static void test_retries(void **state) {
     (void)state;
-    static const enum sched_end ends[] = {SCHED_END_LOST, SCHED_END_SIGNAL, SCHED_END_ASKED, SCHED_END_EXIT};
+    static const enum sched_end ends[] = {SCHED_END_LOST, SCHED_END_SIGNAL, SCHED_END_ASKED,
+                                          SCHED_END_EXIT};
     static const unsigned attempts_max[] = {3, 3, 3, 2};
     for (unsigned i = 0; i < 4; i++) {
         assert_true(sched_may_retry(ends[i], attempts_max[i] - 1));

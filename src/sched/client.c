@@ -10,7 +10,7 @@
 #include "os/clock.h"
 
 #define FILL_MS 1500u                  /* for the input of reduce tasks: well within a lease */
-#define RETRY_MS 20u                    /* between rounds over the voters while there is no leader */
+#define RETRY_MS 20u                   /* between rounds over the voters while there is no leader */
 #define ATTEMPT_MS (2 * SCHED_POLL_MS) /* a node silent for so long is left for another */
 
 struct sched_client {
@@ -36,16 +36,16 @@ struct sched_client *sched_client_free(struct sched_client *client) {
 
 /* Whether another node, or the same one later, may do better. */
 static bool tries_elsewhere(int rc) {
-    return rc == ERR_NOT_LEADER || rc == ERR_NO_LEADER || rc == ERR_CLOSED || rc == ERR_REFUSED || rc == ERR_SHUTDOWN ||
-           rc == ERR_NOT_FOUND || rc == ERR_TIMEOUT;
+    return rc == ERR_NOT_LEADER || rc == ERR_NO_LEADER || rc == ERR_CLOSED || rc == ERR_REFUSED ||
+           rc == ERR_SHUTDOWN || rc == ERR_NOT_FOUND || rc == ERR_TIMEOUT;
 }
 
 static void unref_map(struct place_map **map) {
     place_map_unref(*map);
 }
 
-static int ask(struct sched_client *client, uint32_t node, uint16_t type, struct span request, uint64_t deadline_ns,
-               struct buf *reply, struct err *err) {
+static int ask(struct sched_client *client, uint32_t node, uint16_t type, struct span request,
+               uint64_t deadline_ns, struct buf *reply, struct err *err) {
     uint64_t attempt_ns = clock_deadline_ms(ATTEMPT_MS);
     buf_clear(reply);
     return rpc_call(client->rpc, node, type, request, true /* idempotent */,
@@ -53,8 +53,8 @@ static int ask(struct sched_client *client, uint32_t node, uint16_t type, struct
 }
 
 /* The node that answered last, then the other voters. */
-static int ask_round(struct sched_client *client, uint16_t type, struct span request, uint64_t deadline_ns,
-                     struct buf *reply, struct err *err) {
+static int ask_round(struct sched_client *client, uint16_t type, struct span request,
+                     uint64_t deadline_ns, struct buf *reply, struct err *err) {
     uint32_t hint = atomic_load(&client->leader);
     int rc = hint != 0 ? ask(client, hint, type, request, deadline_ns, reply, err) : ERR_NO_LEADER;
     if (!tries_elsewhere(rc))
@@ -73,13 +73,14 @@ static int ask_round(struct sched_client *client, uint16_t type, struct span req
 }
 
 static int call(struct sched_client *client, uint16_t type, const ProtobufCMessage *request,
-                const ProtobufCMessageDescriptor *answer, uint64_t deadline_ns, struct arena *arena, void *ret_answer,
-                struct err *err) {
+                const ProtobufCMessageDescriptor *answer, uint64_t deadline_ns, struct arena *arena,
+                void *ret_answer, struct err *err) {
     _cleanup_(buf_finip) struct buf packed = BUF_INIT, reply = BUF_INIT;
     packed.limit = RPC_BODY_MAX;
     pb_pack(&packed, request);
     if (packed.failed)
-        return err_set(err, ERR_LIMIT, "a %s message is too large", request->descriptor->short_name);
+        return err_set(err, ERR_LIMIT, "a %s message is too large",
+                       request->descriptor->short_name);
     for (;;) {
         int rc = ask_round(client, type, buf_span(&packed), deadline_ns, &reply, err);
         if (rc == 0)
@@ -93,11 +94,13 @@ static int call(struct sched_client *client, uint16_t type, const ProtobufCMessa
 
 /* ---- the input of reduce tasks: too much for one frame, so it is read from the catalogue ---- */
 
-static int add_output(const Pb__Task *task, size_t room, Pb__TaskInput *input, struct arena *arena, struct err *err) {
+static int add_output(const Pb__Task *task, size_t room, Pb__TaskInput *input, struct arena *arena,
+                      struct err *err) {
     Pb__TaskOutput *output = arena_new(arena, Pb__TaskOutput);
     if (output == NULL)
         return err_set(err, ERR_LIMIT, "too much map output for one reduce task");
-    if (task->state != PB__TASK_STATE__TASK_DONE || task->result == NULL || input->n_outputs == room)
+    if (task->state != PB__TASK_STATE__TASK_DONE || task->result == NULL ||
+        input->n_outputs == room)
         return err_set(err, ERR_CORRUPT, "a map task is not done");
     pb__task_output__init(output);
     output->inline_data = task->result->inline_output;
@@ -109,8 +112,9 @@ static int add_output(const Pb__Task *task, size_t room, Pb__TaskInput *input, s
     return 0;
 }
 
-static int list_map_tasks(struct sched_client *client, ProtobufCBinaryData job, uint32_t first, uint64_t deadline_ns,
-                          struct arena *arena, Pb__Reply **ret_reply, struct err *err) {
+static int list_map_tasks(struct sched_client *client, ProtobufCBinaryData job, uint32_t first,
+                          uint64_t deadline_ns, struct arena *arena, Pb__Reply **ret_reply,
+                          struct err *err) {
     Pb__ListTasks list = PB__LIST_TASKS__INIT;
     Pb__Query query = PB__QUERY__INIT;
     list.job = job;
@@ -121,8 +125,9 @@ static int list_map_tasks(struct sched_client *client, ProtobufCBinaryData job, 
     return meta_query(client->meta, META_ROOT, &query, deadline_ns, arena, ret_reply, err);
 }
 
-static int count_map_tasks(struct sched_client *client, ProtobufCBinaryData job, uint64_t deadline_ns,
-                           struct arena *arena, uint32_t *ret_count, struct err *err) {
+static int count_map_tasks(struct sched_client *client, ProtobufCBinaryData job,
+                           uint64_t deadline_ns, struct arena *arena, uint32_t *ret_count,
+                           struct err *err) {
     Pb__GetJob get = PB__GET_JOB__INIT;
     Pb__Query query = PB__QUERY__INIT;
     Pb__Reply *reply;
@@ -148,7 +153,8 @@ static int fill_outputs(struct sched_client *client, const Pb__TaskWork *work, u
         return err_set(err, ERR_LIMIT, "too much map output for one reduce task");
     while (rc == 0 && input->n_outputs < count) {
         Pb__Reply *reply;
-        rc = list_map_tasks(client, job, (uint32_t)input->n_outputs, deadline_ns, arena, &reply, err);
+        rc = list_map_tasks(client, job, (uint32_t)input->n_outputs, deadline_ns, arena, &reply,
+                            err);
         if (rc == 0 && reply->n_tasks == 0)
             rc = err_set(err, ERR_CORRUPT, "map tasks are missing");
         for (size_t i = 0; rc == 0 && i < reply->n_tasks; i++)
@@ -163,10 +169,11 @@ static int check_work(const Pb__TaskWork *work, struct err *err) {
                : err_set(err, ERR_PROTOCOL, "a task without its parts");
 }
 
-int sched_client_poll(struct sched_client *client, const Pb__TaskPoll *poll, uint64_t deadline_ns, struct arena *arena,
-                      Pb__TaskGrant **ret_grant, struct err *err) {
+int sched_client_poll(struct sched_client *client, const Pb__TaskPoll *poll, uint64_t deadline_ns,
+                      struct arena *arena, Pb__TaskGrant **ret_grant, struct err *err) {
     Pb__TaskGrant *grant;
-    int rc = call(client, RPC_TASK_POLL, &poll->base, &pb__task_grant__descriptor, deadline_ns, arena, &grant, err);
+    int rc = call(client, RPC_TASK_POLL, &poll->base, &pb__task_grant__descriptor, deadline_ns,
+                  arena, &grant, err);
     uint64_t fill_ns = clock_deadline_ms(FILL_MS);
     for (size_t i = 0; rc == 0 && i < grant->n_work; i++) {
         rc = check_work(grant->work[i], err);
@@ -178,18 +185,22 @@ int sched_client_poll(struct sched_client *client, const Pb__TaskPoll *poll, uin
     return rc;
 }
 
-int sched_client_renew(struct sched_client *client, const Pb__TaskRenew *renew, uint64_t deadline_ns, struct arena *arena,
-                       Pb__TaskRenewed **ret_renewed, struct err *err) {
-    return call(client, RPC_TASK_RENEW, &renew->base, &pb__task_renewed__descriptor, deadline_ns, arena, ret_renewed, err);
+int sched_client_renew(struct sched_client *client, const Pb__TaskRenew *renew,
+                       uint64_t deadline_ns, struct arena *arena, Pb__TaskRenewed **ret_renewed,
+                       struct err *err) {
+    return call(client, RPC_TASK_RENEW, &renew->base, &pb__task_renewed__descriptor, deadline_ns,
+                arena, ret_renewed, err);
 }
 
-int sched_client_commit(struct sched_client *client, const Pb__TaskCommits *commits, uint64_t deadline_ns,
-                        struct arena *arena, Pb__TaskCommitted **ret_committed, struct err *err) {
-    return call(client, RPC_TASK_COMMIT, &commits->base, &pb__task_committed__descriptor, deadline_ns, arena,
-                ret_committed, err);
+int sched_client_commit(struct sched_client *client, const Pb__TaskCommits *commits,
+                        uint64_t deadline_ns, struct arena *arena,
+                        Pb__TaskCommitted **ret_committed, struct err *err) {
+    return call(client, RPC_TASK_COMMIT, &commits->base, &pb__task_committed__descriptor,
+                deadline_ns, arena, ret_committed, err);
 }
 
-int sched_client_watch(struct sched_client *client, const Pb__JobWatch *watch, uint64_t deadline_ns, struct arena *arena,
-                       Pb__JobNews **ret_news, struct err *err) {
-    return call(client, RPC_JOB_WATCH, &watch->base, &pb__job_news__descriptor, deadline_ns, arena, ret_news, err);
+int sched_client_watch(struct sched_client *client, const Pb__JobWatch *watch, uint64_t deadline_ns,
+                       struct arena *arena, Pb__JobNews **ret_news, struct err *err) {
+    return call(client, RPC_JOB_WATCH, &watch->base, &pb__job_news__descriptor, deadline_ns, arena,
+                ret_news, err);
 }

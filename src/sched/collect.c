@@ -1,7 +1,8 @@
-/* Garbage: chunks that no record names are removed from their holders after a while, and old jobs are forgotten.
+/* Garbage: chunks that no record names are removed from their holders after a while, and old jobs
+ * are forgotten.
  *
- * A chunk stays until readers that began before it was dropped have ended: for a fixed time, and as long as a job runs that
- * was submitted before, since its inputs are pinned. */
+ * A chunk stays until readers that began before it was dropped have ended: for a fixed time, and as
+ * long as a job runs that was submitted before, since its inputs are pinned. */
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -25,8 +26,8 @@ struct collector {
 
 /* ---- garbage of a shard ---- */
 
-static int list_garbage(struct collector *collector, uint32_t shard, struct arena *arena, Pb__Reply **ret_reply,
-                        struct err *err) {
+static int list_garbage(struct collector *collector, uint32_t shard, struct arena *arena,
+                        Pb__Reply **ret_reply, struct err *err) {
     Pb__ListGarbage list = PB__LIST_GARBAGE__INIT;
     Pb__Query query = PB__QUERY__INIT;
     list.queued_before_ms = collector->before_ms;
@@ -36,17 +37,19 @@ static int list_garbage(struct collector *collector, uint32_t shard, struct aren
     return sched_query(collector->sched, shard, &query, arena, ret_reply, err);
 }
 
-static int delete_chunks(struct collector *collector, const Pb__Garbage *garbage, struct arena *arena, struct err *err) {
+static int delete_chunks(struct collector *collector, const Pb__Garbage *garbage,
+                         struct arena *arena, struct err *err) {
     struct id128 *ids = arena_array(arena, struct id128, garbage->n_chunks + 1);
     if (ids == NULL)
         return err_set(err, ERR_NOMEM, "no memory for garbage");
     for (size_t i = 0; i < garbage->n_chunks; i++)
         ids[i] = pb_id128(garbage->chunks[i]);
-    return store_delete(collector->sched->store, ids, (unsigned)garbage->n_chunks, clock_deadline_ms(DELETE_MS), err);
+    return store_delete(collector->sched->store, ids, (unsigned)garbage->n_chunks,
+                        clock_deadline_ms(DELETE_MS), err);
 }
 
-static int drop_garbage(struct collector *collector, uint32_t shard, const Pb__Reply *page, struct arena *arena,
-                        struct err *err) {
+static int drop_garbage(struct collector *collector, uint32_t shard, const Pb__Reply *page,
+                        struct arena *arena, struct err *err) {
     Pb__DropGarbage op = PB__DROP_GARBAGE__INIT;
     Pb__Command command = PB__COMMAND__INIT;
     Pb__Reply *reply;
@@ -60,7 +63,8 @@ static int drop_garbage(struct collector *collector, uint32_t shard, const Pb__R
     return sched_submit(collector->sched, shard, &command, arena, &reply, err);
 }
 
-static int collect_page(struct collector *collector, uint32_t shard, bool *ret_more, struct err *err) {
+static int collect_page(struct collector *collector, uint32_t shard, bool *ret_more,
+                        struct err *err) {
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, REPLY_BYTES);
     Pb__Reply *page;
@@ -91,12 +95,14 @@ static int collect_shards(struct collector *collector, struct err *err) {
 /* What a job streamed is kept with its tasks; it goes with them. */
 static int drop_results(struct collector *collector, const Pb__Job *job, struct err *err) {
     uint32_t phase = job->reduce_tasks > 0 ? PHASE_REDUCE : PHASE_MAP, first = 0;
-    bool streamed = job->state == PB__JOB_STATE__JOB_COMMITTED && job->spec->output_bucket[0] == '\0';
+    bool streamed =
+        job->state == PB__JOB_STATE__JOB_COMMITTED && job->spec->output_bucket[0] == '\0';
     for (bool more = streamed; more;) {
         _cleanup_(arena_finip) struct arena arena;
         arena_init(&arena, REPLY_BYTES);
         Pb__Reply *page;
-        int rc = sched_list_tasks(collector->sched, pb_id128(job->spec->id), phase, first, &arena, &page, err);
+        int rc = sched_list_tasks(collector->sched, pb_id128(job->spec->id), phase, first, &arena,
+                                  &page, err);
         for (size_t i = 0; rc == 0 && i < page->n_tasks; i++) {
             const Pb__TaskResult *result = page->tasks[i]->result;
             if (result != NULL && result->n_output > 0)
@@ -159,10 +165,12 @@ static int forget_old_jobs(struct collector *collector, struct err *err) {
 
 /* Lock held. */
 static uint64_t collect_before_ms(const struct collector *collector) {
-    uint64_t now_ms = clock_wall_ms(), before_ms = now_ms > collector->garbage_ms ? now_ms - collector->garbage_ms : 0;
+    uint64_t now_ms = clock_wall_ms(),
+             before_ms = now_ms > collector->garbage_ms ? now_ms - collector->garbage_ms : 0;
     LIST_FOR_EACH(node, &collector->sched->jobs) {
         const struct job *job = LIST_ENTRY(node, struct job, node);
-        uint64_t submitted_ms = job->job->spec->submitted_ms, pinned_ms = submitted_ms > PIN_MS ? submitted_ms - PIN_MS : 0;
+        uint64_t submitted_ms = job->job->spec->submitted_ms,
+                 pinned_ms = submitted_ms > PIN_MS ? submitted_ms - PIN_MS : 0;
         if (!job->job->settled && pinned_ms < before_ms)
             before_ms = pinned_ms;
     }
@@ -188,7 +196,8 @@ static uint64_t garbage_ms(void) {
 void *sched_collect_main(void *context) {
     struct sched *sched = context;
     struct collector collector = {.sched = sched, .garbage_ms = garbage_ms()};
-    uint64_t round_ms = collector.garbage_ms / 2 < ROUND_MS_MAX ? collector.garbage_ms / 2 : ROUND_MS_MAX;
+    uint64_t round_ms =
+        collector.garbage_ms / 2 < ROUND_MS_MAX ? collector.garbage_ms / 2 : ROUND_MS_MAX;
     round_ms = round_ms > ROUND_MS_MIN ? round_ms : ROUND_MS_MIN;
     pthread_mutex_lock(&sched->lock);
     while (!sched->stopping) {

@@ -122,7 +122,8 @@ static void note_batch(struct sched *sched, struct result **results, size_t coun
         if (results[i]->taken)
             note_taken(sched, results[i]->commit);
         else
-            sched->stale |= err_is_transient(results[i]->code) || sched_lease_find(sched, results[i]->commit->lease) != NULL;
+            sched->stale |= err_is_transient(results[i]->code) ||
+                            sched_lease_find(sched, results[i]->commit->lease) != NULL;
         results[i]->ended = true;
     }
     sched->wanted = true; /* tasks may have begun to wait, or a phase to run */
@@ -153,7 +154,8 @@ void *sched_commit_main(void *context) {
 
 /* ---- who has results ---- */
 
-int sched_commit_results(struct sched *sched, Pb__TaskCommit *const *commits, size_t count, protobuf_c_boolean *ret_taken) {
+int sched_commit_results(struct sched *sched, Pb__TaskCommit *const *commits, size_t count,
+                         protobuf_c_boolean *ret_taken) {
     struct result *results = calloc(count + 1, sizeof *results);
     if (results == NULL)
         return ERR_NOMEM;
@@ -171,7 +173,9 @@ int sched_commit_results(struct sched *sched, Pb__TaskCommit *const *commits, si
         while (!results[i].ended)
             pthread_cond_wait(&sched->changed, &sched->lock);
         ret_taken[i] = results[i].taken;
-        rc = results[i].code != 0 && (rc == 0 || err_is_transient(results[i].code)) ? results[i].code : rc;
+        rc = results[i].code != 0 && (rc == 0 || err_is_transient(results[i].code))
+                 ? results[i].code
+                 : rc;
     }
     free(results);
     return rc;
@@ -187,11 +191,13 @@ static bool is_sound(const Pb__TaskCommits *request) {
 }
 
 /* The output of an attempt that did not count is nobody's. */
-static void drop_outputs(struct sched *sched, const Pb__TaskCommits *request, const protobuf_c_boolean *taken) {
+static void drop_outputs(struct sched *sched, const Pb__TaskCommits *request,
+                         const protobuf_c_boolean *taken) {
     for (size_t i = 0; i < request->n_commits; i++) {
         const Pb__TaskResult *result = request->commits[i]->result;
         if (!taken[i] && result->n_output > 0)
-            sched_queue_garbage(sched, result->output, result->n_output, NULL); /* at worst it stays until it is found by age */
+            sched_queue_garbage(sched, result->output, result->n_output,
+                                NULL); /* at worst it stays until it is found by age */
     }
 }
 
@@ -210,7 +216,9 @@ int sched_handle_commit(void *context, struct rpc_conn *conn, uint16_t type, str
     if (reply.taken == NULL)
         return sched_answer_error(conn, ERR_NOMEM, NULL);
     pthread_mutex_lock(&sched->lock);
-    rc = sched->leading ? sched_commit_results(sched, request->commits, request->n_commits, reply.taken) : ERR_NOT_LEADER;
+    rc = sched->leading
+             ? sched_commit_results(sched, request->commits, request->n_commits, reply.taken)
+             : ERR_NOT_LEADER;
     pthread_mutex_unlock(&sched->lock);
     if (rc != 0)
         return sched_answer_error(conn, rc, NULL);

@@ -1,5 +1,6 @@
-/* The ends of jobs: outputs are put under the job, the job ends in one entry of the root group, and then what was put
- * becomes visible or goes. Every step may be done again by whoever leads later. */
+/* The ends of jobs: outputs are put under the job, the job ends in one entry of the root group, and
+ * then what was put becomes visible or goes. Every step may be done again by whoever leads later.
+ */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -18,13 +19,17 @@ static uint32_t output_phase(const struct job *job) {
     return job->job->reduce_tasks > 0 ? PHASE_REDUCE : PHASE_MAP;
 }
 
-static int output_key(const struct job *job, uint32_t index, char key[KEY_BYTES_MAX + 1], struct err *err) {
+static int output_key(const struct job *job, uint32_t index, char key[KEY_BYTES_MAX + 1],
+                      struct err *err) {
     const Pb__JobSpec *spec = job->job->spec;
     size_t chunk;
     int size = spec->each_object && output_phase(job) == PHASE_MAP
-                   ? snprintf(key, KEY_BYTES_MAX + 1, "%s%s", spec->output_prefix, sched_job_input(job, index, &chunk)->key)
+                   ? snprintf(key, KEY_BYTES_MAX + 1, "%s%s", spec->output_prefix,
+                              sched_job_input(job, index, &chunk)->key)
                    : snprintf(key, KEY_BYTES_MAX + 1, "%spart-%05u", spec->output_prefix, index);
-    return size <= (int)KEY_BYTES_MAX ? 0 : err_set(err, ERR_KEY_TOO_LONG, "the key of output %u is too long", index);
+    return size <= (int)KEY_BYTES_MAX
+               ? 0
+               : err_set(err, ERR_KEY_TOO_LONG, "the key of output %u is too long", index);
 }
 
 /* The same for every try, so that putting again changes nothing. */
@@ -32,14 +37,16 @@ static struct id128 output_version(const struct job *job, uint32_t index) {
     uint8_t hash[SHA256_SIZE];
     char text[ID128_HEX_SIZE + 32];
     char id[ID128_HEX_SIZE];
-    int size = snprintf(text, sizeof text, "%s/%u/%u", id128_print(job->id, id), output_phase(job), index);
+    int size =
+        snprintf(text, sizeof text, "%s/%u/%u", id128_print(job->id, id), output_phase(job), index);
     digest_of(DIGEST_SHA256, (struct span){text, (size_t)size}, hash);
     struct id128 version;
     memcpy(version.bytes, hash, sizeof version.bytes);
     return version;
 }
 
-static int put_output(struct sched *sched, const struct job *job, const Pb__Task *task, struct err *err) {
+static int put_output(struct sched *sched, const struct job *job, const Pb__Task *task,
+                      struct err *err) {
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, REPLY_BYTES);
     Pb__Object object = PB__OBJECT__INIT;
@@ -75,9 +82,11 @@ static int put_output(struct sched *sched, const struct job *job, const Pb__Task
 }
 
 /* Calls visit for every task of the phase that is done. */
-typedef int visit_task(struct sched *sched, const struct job *job, const Pb__Task *task, struct err *err);
+typedef int visit_task(struct sched *sched, const struct job *job, const Pb__Task *task,
+                       struct err *err);
 
-static int for_each_done(struct sched *sched, const struct job *job, uint32_t phase, visit_task *visit, struct err *err) {
+static int for_each_done(struct sched *sched, const struct job *job, uint32_t phase,
+                         visit_task *visit, struct err *err) {
     uint32_t first = 0;
     for (bool more = true; more;) {
         _cleanup_(arena_finip) struct arena arena;
@@ -85,7 +94,8 @@ static int for_each_done(struct sched *sched, const struct job *job, uint32_t ph
         Pb__Reply *reply;
         int rc = sched_list_tasks(sched, job->id, phase, first, &arena, &reply, err);
         for (size_t i = 0; rc == 0 && i < reply->n_tasks; i++) {
-            if (reply->tasks[i]->state == PB__TASK_STATE__TASK_DONE && reply->tasks[i]->result != NULL)
+            if (reply->tasks[i]->state == PB__TASK_STATE__TASK_DONE &&
+                reply->tasks[i]->result != NULL)
                 rc = visit(sched, job, reply->tasks[i], err);
         }
         if (rc != 0)
@@ -100,7 +110,8 @@ static int for_each_done(struct sched *sched, const struct job *job, uint32_t ph
 /* ---- the one entry ---- */
 
 /* Ends the job in the catalogue, or learns how it ended. Lock not held. */
-static int end_in_catalogue(struct sched *sched, struct job *job, Pb__JobState state, const char *reason, struct err *err) {
+static int end_in_catalogue(struct sched *sched, struct job *job, Pb__JobState state,
+                            const char *reason, struct err *err) {
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, REPLY_BYTES);
     Pb__FinishJob op = PB__FINISH_JOB__INIT;
@@ -130,7 +141,8 @@ static int commit_job(struct sched *sched, struct job *job, struct err *err) {
         rc = for_each_done(sched, job, output_phase(job), put_output, err);
     if (rc == 0)
         return end_in_catalogue(sched, job, PB__JOB_STATE__JOB_COMMITTED, "", err);
-    if (err_is_transient(rc) || rc == ERR_CONFLICT) /* CONFLICT: settled by another leader; it will be learnt */
+    if (err_is_transient(rc) ||
+        rc == ERR_CONFLICT) /* CONFLICT: settled by another leader; it will be learnt */
         return rc;
     char reason[300];
     snprintf(reason, sizeof reason, "cannot store the output: %s", err_message(err, rc));
@@ -139,7 +151,8 @@ static int commit_job(struct sched *sched, struct job *job, struct err *err) {
 
 /* ---- settling ---- */
 
-static int settle_shard(struct sched *sched, const struct job *job, uint32_t shard, struct err *err) {
+static int settle_shard(struct sched *sched, const struct job *job, uint32_t shard,
+                        struct err *err) {
     for (bool more = true; more;) {
         _cleanup_(arena_finip) struct arena arena;
         arena_init(&arena, REPLY_BYTES);
@@ -158,7 +171,8 @@ static int settle_shard(struct sched *sched, const struct job *job, uint32_t sha
     return 0;
 }
 
-int sched_queue_garbage(struct sched *sched, Pb__ChunkRef *const *chunks, size_t count, struct err *err) {
+int sched_queue_garbage(struct sched *sched, Pb__ChunkRef *const *chunks, size_t count,
+                        struct err *err) {
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, REPLY_BYTES);
     Pb__QueueGarbage op = PB__QUEUE_GARBAGE__INIT;
@@ -174,10 +188,12 @@ int sched_queue_garbage(struct sched *sched, Pb__ChunkRef *const *chunks, size_t
     return sched_submit(sched, GARBAGE_SHARD, &command, &arena, &reply, err);
 }
 
-static int drop_output(struct sched *sched, const struct job *job, const Pb__Task *task, struct err *err) {
+static int drop_output(struct sched *sched, const struct job *job, const Pb__Task *task,
+                       struct err *err) {
     (void)job;
     const Pb__TaskResult *result = task->result;
-    return result->n_output > 0 ? sched_queue_garbage(sched, result->output, result->n_output, err) : 0;
+    return result->n_output > 0 ? sched_queue_garbage(sched, result->output, result->n_output, err)
+                                : 0;
 }
 
 /* Results that are no output: all of a job that failed, those of map tasks that were reduced. */
@@ -275,7 +291,8 @@ void *sched_finish_main(void *context) {
         if (job != NULL)
             finish_one(sched, job);
         else
-            clock_cond_wait(&sched->finish, &sched->lock, sched->leading ? again_ns : DEADLINE_NONE);
+            clock_cond_wait(&sched->finish, &sched->lock,
+                            sched->leading ? again_ns : DEADLINE_NONE);
     }
     pthread_mutex_unlock(&sched->lock);
     return NULL;

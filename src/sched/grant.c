@@ -9,13 +9,14 @@
 #define SLOTS_MAX 8192u
 #define GRANT_REPLY_BYTES ((size_t)2 << 20) /* of input a poll is given at once */
 #define LATER_NS (60 * NS_PER_S)
-#define LOST_MS 100u /* how often lost workers are looked for */
+#define LOST_MS 100u     /* how often lost workers are looked for */
 #define DOWN_NS NS_PER_S /* a node said to be down that was heard of since is not */
 
 /* ---- calls of workers ---- */
 
 /* Renews what runs; the rest goes to ret_lost (as many as leases). Lock held. */
-static size_t renew(struct sched *sched, uint32_t worker, Pb__TaskLease **leases, size_t count, Pb__TaskLease **ret_lost) {
+static size_t renew(struct sched *sched, uint32_t worker, Pb__TaskLease **leases, size_t count,
+                    Pb__TaskLease **ret_lost) {
     uint64_t now_ns = clock_now_ns();
     size_t lost = 0;
     sched->worker_seen_ns[worker] = now_ns;
@@ -45,9 +46,11 @@ int sched_handle_renew(void *context, struct rpc_conn *conn, uint16_t type, stru
     pthread_mutex_lock(&sched->lock);
     bool leading = sched->leading;
     if (leading)
-        reply.n_lost = renew(sched, request->node, request->running, request->n_running, reply.lost);
+        reply.n_lost =
+            renew(sched, request->node, request->running, request->n_running, reply.lost);
     pthread_mutex_unlock(&sched->lock);
-    return leading ? sched_answer(conn, RPC_TASK_RENEWED, &reply.base) : sched_answer_error(conn, ERR_NOT_LEADER, NULL);
+    return leading ? sched_answer(conn, RPC_TASK_RENEWED, &reply.base)
+                   : sched_answer_error(conn, ERR_NOT_LEADER, NULL);
 }
 
 /* Waits in the list of those who want work. Lock held. */
@@ -58,11 +61,13 @@ static void wait_for_work(struct sched *sched, struct poller *poller) {
     pthread_cond_signal(&sched->work);
     bool in_time = true;
     while (poller->pending || (!poller->answered && in_time && !sched->stopping))
-        in_time = clock_cond_wait(&sched->changed, &sched->lock, poller->pending ? DEADLINE_NONE : until_ns);
+        in_time = clock_cond_wait(&sched->changed, &sched->lock,
+                                  poller->pending ? DEADLINE_NONE : until_ns);
     list_remove(&poller->node);
 }
 
-static int poll(struct sched *sched, struct rpc_conn *conn, const Pb__TaskPoll *request, Pb__TaskGrant *grant) {
+static int poll(struct sched *sched, struct rpc_conn *conn, const Pb__TaskPoll *request,
+                Pb__TaskGrant *grant) {
     struct poller poller = {.worker = request->node,
                             .slots = request->slots < SLOTS_MAX ? request->slots : SLOTS_MAX,
                             .sandbox_level = request->sandbox_level,
@@ -76,7 +81,7 @@ static int poll(struct sched *sched, struct rpc_conn *conn, const Pb__TaskPoll *
     if (grant->n_lost == 0 && poller.slots > 0)
         wait_for_work(sched, &poller);
     pthread_mutex_unlock(&sched->lock);
-    int rc = poller.code != 0         ? sched_answer_error(conn, poller.code, NULL)
+    int rc = poller.code != 0        ? sched_answer_error(conn, poller.code, NULL)
              : poller.reply.size > 0 ? sched_answer_packed(conn, RPC_TASK_GRANT, &poller.reply)
                                      : sched_answer(conn, RPC_TASK_GRANT, &grant->base);
     buf_fini(&poller.reply);
@@ -93,7 +98,8 @@ int sched_handle_poll(void *context, struct rpc_conn *conn, uint16_t type, struc
     if (rc != 0 || request->node >= WORKERS_MAX)
         return sched_answer_error(conn, ERR_PROTOCOL, "not a request for work");
     grant.lost = arena_array(&arena, Pb__TaskLease *, request->n_running + 1);
-    return grant.lost != NULL ? poll(context, conn, request, &grant) : sched_answer_error(conn, ERR_NOMEM, NULL);
+    return grant.lost != NULL ? poll(context, conn, request, &grant)
+                              : sched_answer_error(conn, ERR_NOMEM, NULL);
 }
 
 void sched_grant_refuse_all(struct sched *sched, int code) {
@@ -134,7 +140,8 @@ static bool holds(void *context, uint32_t task, uint32_t node) {
     const Pb__JobInput *input = sched_job_input(held->job, task, &chunk);
     if (input->n_chunks == 0)
         return true;
-    const Pb__ChunkRef *ref = input->chunks[catalog_plan_is_whole(held->job->job->spec) ? 0 : chunk];
+    const Pb__ChunkRef *ref =
+        input->chunks[catalog_plan_is_whole(held->job->job->spec) ? 0 : chunk];
     uint32_t owners[PLACE_REPLICAS_MAX];
     unsigned count = place_owners(held->map, place_slice_of(held->map, pb_id128(ref->id)), owners);
     for (unsigned i = 0; i < count; i++) {
@@ -150,7 +157,8 @@ static struct job *next_job(const struct choice *choice, const struct poller *po
     LIST_FOR_EACH(node, &choice->sched->jobs) {
         struct job *job = LIST_ENTRY(node, struct job, node);
         uint32_t phase = sched_job_phase(job);
-        if (phase == PHASES || job->phases[phase].waiting == 0 || job->pass == choice->sched->pass ||
+        if (phase == PHASES || job->phases[phase].waiting == 0 ||
+            job->pass == choice->sched->pass ||
             job->job->spec->sandbox_level_min > poller->sandbox_level)
             continue;
         if (best == NULL || job->running < best->running)
@@ -159,7 +167,8 @@ static struct job *next_job(const struct choice *choice, const struct poller *po
     return best;
 }
 
-static uint32_t choose_task(struct choice *choice, const struct poller *poller, struct job *job, uint32_t phase) {
+static uint32_t choose_task(struct choice *choice, const struct poller *poller, struct job *job,
+                            uint32_t phase) {
     struct held held = {job, choice->map};
     struct sched_chooser chooser = {.node = poller->worker,
                                     .alone = choice->workers < 2,
@@ -185,10 +194,12 @@ static size_t input_bytes(const struct job *job, uint32_t phase, uint32_t index)
     if (phase == PHASE_REDUCE)
         return 0;
     const Pb__JobInput *input = sched_job_input(job, index, &chunk);
-    return 256 + input->inline_data.len + (catalog_plan_is_whole(job->job->spec) ? 48 * input->n_chunks : 0);
+    return 256 + input->inline_data.len +
+           (catalog_plan_is_whole(job->job->spec) ? 48 * input->n_chunks : 0);
 }
 
-/* Work for one poller: no more than its share of what waits, so that few tasks spread over all workers. */
+/* Work for one poller: no more than its share of what waits, so that few tasks spread over all
+ * workers. */
 static void choose_for(struct choice *choice, struct poller *poller) {
     uint64_t share = (waiting_tasks(choice->sched) + choice->workers - 1) / choice->workers;
     size_t bytes = 0;
@@ -204,7 +215,8 @@ static void choose_for(struct choice *choice, struct poller *poller) {
             continue;
         }
         sched_set_state(&job->phases[phase], index, SCHED_GRANTING, choice->now_ns);
-        choice->leases[choice->count] = sched_lease_new(choice->sched, job, phase, index, poller->worker);
+        choice->leases[choice->count] =
+            sched_lease_new(choice->sched, job, phase, index, poller->worker);
         choice->pollers[choice->count++] = poller;
         poller->pending = true;
         bytes += input_bytes(job, phase, index);
@@ -215,14 +227,16 @@ static void choose_for(struct choice *choice, struct poller *poller) {
 static unsigned count_workers(const struct sched *sched, uint64_t now_ns) {
     unsigned count = 0;
     for (unsigned i = 0; i < WORKERS_MAX; i++)
-        count += sched->worker_seen_ns[i] != 0 && now_ns - sched->worker_seen_ns[i] < SCHED_LEASE_MS * NS_PER_MS;
+        count += sched->worker_seen_ns[i] != 0 &&
+                 now_ns - sched->worker_seen_ns[i] < SCHED_LEASE_MS * NS_PER_MS;
     return count > 0 ? count : 1;
 }
 
 /* ---- granting ---- */
 
 static bool same_task(const struct lease *lease, const Pb__TaskLease *granted) {
-    return granted->task != NULL && granted->task->index == lease->index && granted->task->phase == lease->phase &&
+    return granted->task != NULL && granted->task->index == lease->index &&
+           granted->task->phase == lease->phase &&
            id128_equal(pb_id128(granted->task->job), lease->job->id);
 }
 
@@ -251,7 +265,8 @@ static void answer_poller(struct choice *choice, struct poller *poller, bool gra
     grant.work = work;
     for (unsigned i = 0; granted && i < choice->count; i++) {
         if (choice->pollers[i] == poller && choice->leases[i] != NULL)
-            work[grant.n_work++] = sched_job_work(choice->leases[i]->job, choice->leases[i], &arena);
+            work[grant.n_work++] =
+                sched_job_work(choice->leases[i]->job, choice->leases[i], &arena);
     }
     pb_pack(&poller->reply, &grant.base);
     if (poller->reply.failed)
@@ -264,9 +279,11 @@ static void note_reply(struct choice *choice, const Pb__Reply *reply) {
     size_t next = 0;
     for (unsigned i = 0; i < choice->count; i++) {
         const Pb__TaskLease *granted = NULL;
-        if (reply != NULL && next < reply->n_leases && same_task(choice->leases[i], reply->leases[next]))
+        if (reply != NULL && next < reply->n_leases &&
+            same_task(choice->leases[i], reply->leases[next]))
             granted = reply->leases[next++];
-        bool kept = granted != NULL && choice->leases[i]->job->job->state == PB__JOB_STATE__JOB_RUNNING;
+        bool kept =
+            granted != NULL && choice->leases[i]->job->job->state == PB__JOB_STATE__JOB_RUNNING;
         note_granted(choice->sched, choice->leases[i], granted);
         if (!kept)
             choice->leases[i] = NULL;
@@ -323,7 +340,8 @@ static bool is_lost(const struct lease *lease, const struct place_map *map, uint
         return false;
     uint64_t silent_ns = now_ns - lease->renewed_ns;
     const struct place_node *node = place_node(map, lease->worker);
-    return silent_ns > SCHED_LEASE_MS * NS_PER_MS || (node != NULL && node->down && silent_ns > DOWN_NS);
+    return silent_ns > SCHED_LEASE_MS * NS_PER_MS ||
+           (node != NULL && node->down && silent_ns > DOWN_NS);
 }
 
 /* Those that may run again, and those that were lost too often. */
@@ -353,7 +371,8 @@ static void collect_lost(struct sched *sched, struct lost *lost) {
     uint64_t now_ns = clock_now_ns();
     LIST_FOR_EACH(node, &sched->leases) {
         const struct lease *lease = LIST_ENTRY(node, struct lease, node);
-        if (!is_lost(lease, map, now_ns) || lost->again_count == BATCH_MAX || lost->failed_count == BATCH_MAX)
+        if (!is_lost(lease, map, now_ns) || lost->again_count == BATCH_MAX ||
+            lost->failed_count == BATCH_MAX)
             continue;
         if (sched_may_retry(SCHED_END_LOST, lease->attempt))
             lost->again[lost->again_count++] = sched_lease_message(lease, &lost->arena);
@@ -389,7 +408,8 @@ static void release(struct sched *sched, struct lost *lost) {
     pthread_mutex_lock(&sched->lock);
     for (size_t i = 0; rc == 0 && i < reply->n_leases; i++)
         note_released(sched, reply->leases[i]);
-    for (size_t i = 0; rc == 0 && i < op.n_leases; i++) /* what is left here and not there: the mirror is wrong */
+    for (size_t i = 0; rc == 0 && i < op.n_leases;
+         i++) /* what is left here and not there: the mirror is wrong */
         sched->stale |= sched_lease_find(sched, op.leases[i]) != NULL;
     sched->stale |= rc != 0;
 }

@@ -1,10 +1,12 @@
 /* Inside the scheduler: what its files share.
  *
- * What is in memory mirrors the root group's state and is thrown away with leadership, or when the outcome of a command is
- * unknown; every decision is a compare-and-set command there, so a scheduler that has fallen behind does no harm.
+ * What is in memory mirrors the root group's state and is thrown away with leadership, or when the
+ * outcome of a command is unknown; every decision is a compare-and-set command there, so a
+ * scheduler that has fallen behind does no harm.
  *
- * One lock guards all of it. Threads: the loop (leadership, loading, leases; the only one that adds or drops jobs), the
- * committer, the finisher, the collector, and the pool threads of the rpc server. */
+ * One lock guards all of it. Threads: the loop (leadership, loading, leases; the only one that adds
+ * or drops jobs), the committer, the finisher, the collector, and the pool threads of the rpc
+ * server. */
 #ifndef QUERN_SCHED_IMPL_H
 #define QUERN_SCHED_IMPL_H
 
@@ -46,10 +48,10 @@ struct job {
     struct sched_phase phases[PHASES];
     struct lease **leases[PHASES]; /* by task */
     uint32_t running;
-    uint64_t task_us; /* mean */
-    unsigned refs;    /* of the list and the finisher */
-    bool listed;      /* by the catalogue, lately */
-    uint64_t pass;    /* of sched.pass: it has nothing for the worker that is looked for */
+    uint64_t task_us;  /* mean */
+    unsigned refs;     /* of the list and the finisher */
+    bool listed;       /* by the catalogue, lately */
+    uint64_t pass;     /* of sched.pass: it has nothing for the worker that is looked for */
     uint64_t retry_ns; /* the finisher tries again then */
     char failure[256]; /* why it must fail, or "" */
 };
@@ -83,22 +85,22 @@ struct sched {
     struct meta_client *meta;
     struct store_client *store;
     pthread_mutex_t lock;
-    pthread_cond_t changed;  /* anything a waiting call may want to know */
-    pthread_cond_t work;     /* for the loop */
+    pthread_cond_t changed; /* anything a waiting call may want to know */
+    pthread_cond_t work;    /* for the loop */
     pthread_cond_t results_ready;
-    pthread_cond_t finish;   /* for the finisher */
-    pthread_cond_t collect;  /* for the collector: only when stopping */
+    pthread_cond_t finish;  /* for the finisher */
+    pthread_cond_t collect; /* for the collector: only when stopping */
     struct list jobs;
     struct list leases;
     struct list pollers;
     struct list results;
     uint64_t worker_seen_ns[WORKERS_MAX]; /* by node id: when it was last heard of */
-    bool leading;  /* and loaded */
-    bool reload;   /* look for new and ended jobs */
-    bool wanted;   /* something for the loop happened since it looked */
-    uint64_t refresh_ns; /* when to look for jobs again */
-    uint64_t lost_ns;    /* when to look for lost workers again */
-    bool stale;    /* the outcome of a command is unknown: load all anew */
+    bool leading;                         /* and loaded */
+    bool reload;                          /* look for new and ended jobs */
+    bool wanted;                          /* something for the loop happened since it looked */
+    uint64_t refresh_ns;                  /* when to look for jobs again */
+    uint64_t lost_ns;                     /* when to look for lost workers again */
+    bool stale;                           /* the outcome of a command is unknown: load all anew */
     bool stopping;
     uint64_t pass; /* of choosing: which jobs were looked at in vain */
     pthread_t threads[4];
@@ -107,12 +109,12 @@ struct sched {
 
 /* ---- commands and queries: lock not held ---- */
 
-int sched_submit(struct sched *sched, uint32_t group, Pb__Command *command, struct arena *arena, Pb__Reply **ret_reply,
-                 struct err *err);
-int sched_query(struct sched *sched, uint32_t group, Pb__Query *query, struct arena *arena, Pb__Reply **ret_reply,
-                struct err *err);
-int sched_list_tasks(struct sched *sched, struct id128 job, uint32_t phase, uint32_t first, struct arena *arena,
-                     Pb__Reply **ret_reply, struct err *err);
+int sched_submit(struct sched *sched, uint32_t group, Pb__Command *command, struct arena *arena,
+                 Pb__Reply **ret_reply, struct err *err);
+int sched_query(struct sched *sched, uint32_t group, Pb__Query *query, struct arena *arena,
+                Pb__Reply **ret_reply, struct err *err);
+int sched_list_tasks(struct sched *sched, struct id128 job, uint32_t phase, uint32_t first,
+                     struct arena *arena, Pb__Reply **ret_reply, struct err *err);
 
 /* ---- jobs: lock held, but for loading ---- */
 
@@ -122,9 +124,11 @@ struct job *sched_job_unref(struct job *job);
 struct job *sched_job_find(struct sched *sched, ProtobufCBinaryData id);
 void sched_job_add(struct sched *sched, struct job *job);
 void sched_job_drop(struct sched *sched, struct job *job); /* out of the list, its leases too */
-void sched_job_end(struct sched *sched, struct job *job, const Pb__Job *news); /* as the catalogue says it has */
+void sched_job_end(struct sched *sched, struct job *job,
+                   const Pb__Job *news); /* as the catalogue says it has */
 void sched_job_end_leases(struct sched *sched, struct job *job);
-void sched_job_fail(struct job *job, uint32_t phase, uint32_t index, const char *reason); /* the first reason stays */
+void sched_job_fail(struct job *job, uint32_t phase, uint32_t index,
+                    const char *reason); /* the first reason stays */
 /* Something about it is new: waiters are woken. */
 void sched_job_changed(struct sched *sched, struct job *job);
 /* The phase whose tasks may run, or PHASES when none may. */
@@ -135,12 +139,15 @@ const Pb__JobInput *sched_job_input(const struct job *job, uint32_t index, size_
 /* What a worker needs for the lease, in the arena; points into the job. */
 Pb__TaskWork *sched_job_work(const struct job *job, const struct lease *lease, struct arena *arena);
 
-struct lease *sched_lease_new(struct sched *sched, struct job *job, uint32_t phase, uint32_t index, uint32_t worker);
+struct lease *sched_lease_new(struct sched *sched, struct job *job, uint32_t phase, uint32_t index,
+                              uint32_t worker);
 struct lease *sched_lease_free(struct lease *lease); /* out of its job and list */
-struct lease *sched_lease_find(struct sched *sched, const Pb__TaskLease *lease); /* the one that runs under that epoch */
+struct lease *sched_lease_find(struct sched *sched,
+                               const Pb__TaskLease *lease); /* the one that runs under that epoch */
 Pb__TaskLease *sched_lease_message(const struct lease *lease, struct arena *arena);
 
-/* ---- granting: called by the loop with the lock held, which is let go while a command is under way ---- */
+/* ---- granting: called by the loop with the lock held, which is let go while a command is under
+ * way ---- */
 
 /* Gives tasks to those who wait. Returns when to look again, if nothing happens. */
 uint64_t sched_grant_work(struct sched *sched);
@@ -151,13 +158,15 @@ void sched_grant_refuse_all(struct sched *sched, int code);
 /* ---- results ---- */
 
 void *sched_commit_main(void *sched);
-/* Has the results taken and waits for it. Lock held, let go meanwhile. The taken ones are marked; returns 0 or why none was
- * certainly taken. */
-int sched_commit_results(struct sched *sched, Pb__TaskCommit *const *commits, size_t count, protobuf_c_boolean *ret_taken);
+/* Has the results taken and waits for it. Lock held, let go meanwhile. The taken ones are marked;
+ * returns 0 or why none was certainly taken. */
+int sched_commit_results(struct sched *sched, Pb__TaskCommit *const *commits, size_t count,
+                         protobuf_c_boolean *ret_taken);
 void *sched_finish_main(void *sched);
 void *sched_collect_main(void *sched);
 /* Chunks that nothing names, to be collected. Lock not held. */
-int sched_queue_garbage(struct sched *sched, Pb__ChunkRef *const *chunks, size_t count, struct err *err);
+int sched_queue_garbage(struct sched *sched, Pb__ChunkRef *const *chunks, size_t count,
+                        struct err *err);
 
 /* ---- rpc ---- */
 

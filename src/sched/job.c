@@ -10,12 +10,14 @@
 
 /* ---- leases ---- */
 
-struct lease *sched_lease_new(struct sched *sched, struct job *job, uint32_t phase, uint32_t index, uint32_t worker) {
+struct lease *sched_lease_new(struct sched *sched, struct job *job, uint32_t phase, uint32_t index,
+                              uint32_t worker) {
     struct lease *lease = calloc(1, sizeof *lease);
     if (lease == NULL)
         panic("out of memory for a lease");
     ASSERT(job->leases[phase][index] == NULL);
-    *lease = (struct lease){.job = job, .phase = phase, .index = index, .worker = worker, .renewed_ns = clock_now_ns()};
+    *lease = (struct lease){
+        .job = job, .phase = phase, .index = index, .worker = worker, .renewed_ns = clock_now_ns()};
     list_add_tail(&sched->leases, &lease->node);
     job->leases[phase][index] = lease;
     job->running++;
@@ -78,7 +80,8 @@ struct job *sched_job_unref(struct job *job) {
 struct job *sched_job_find(struct sched *sched, ProtobufCBinaryData id) {
     LIST_FOR_EACH(node, &sched->jobs) {
         struct job *job = LIST_ENTRY(node, struct job, node);
-        if (span_equal(pb_span(id), (struct span){(const char *)job->id.bytes, sizeof job->id.bytes}))
+        if (span_equal(pb_span(id),
+                       (struct span){(const char *)job->id.bytes, sizeof job->id.bytes}))
             return job;
     }
     return NULL;
@@ -137,7 +140,8 @@ uint32_t sched_job_phase(const struct job *job) {
 }
 
 bool sched_job_is_complete(const struct job *job) {
-    return job->job->map_done == job->job->map_tasks && job->job->reduce_done == job->job->reduce_tasks;
+    return job->job->map_done == job->job->map_tasks &&
+           job->job->reduce_done == job->job->reduce_tasks;
 }
 
 const Pb__JobInput *sched_job_input(const struct job *job, uint32_t index, size_t *ret_chunk) {
@@ -169,14 +173,20 @@ static void note_task(struct job *job, uint32_t phase, const Pb__Task *task, uin
         sched_set_state(&job->phases[phase], index, SCHED_FAILED, now_ns);
         sched_job_fail(job, phase, index, task->result != NULL ? task->result->reason : "");
     }
-    if (task->state != PB__TASK_STATE__TASK_RUNNING || job->job->state != PB__JOB_STATE__JOB_RUNNING)
+    if (task->state != PB__TASK_STATE__TASK_RUNNING ||
+        job->job->state != PB__JOB_STATE__JOB_RUNNING)
         return;
     sched_set_state(&job->phases[phase], index, SCHED_RUNNING, now_ns);
     struct lease *lease = calloc(1, sizeof *lease);
     if (lease == NULL)
         panic("out of memory for a lease");
-    *lease = (struct lease){.job = job, .phase = phase, .index = index, .attempt = task->attempts,
-                            .worker = task->node, .epoch = task->lease_epoch, .renewed_ns = now_ns};
+    *lease = (struct lease){.job = job,
+                            .phase = phase,
+                            .index = index,
+                            .attempt = task->attempts,
+                            .worker = task->node,
+                            .epoch = task->lease_epoch,
+                            .renewed_ns = now_ns};
     list_init(&lease->node);
     job->leases[phase][index] = lease;
     job->running++;
@@ -184,7 +194,8 @@ static void note_task(struct job *job, uint32_t phase, const Pb__Task *task, uin
 
 void sched_job_fail(struct job *job, uint32_t phase, uint32_t index, const char *reason) {
     if (job->failure[0] == '\0')
-        snprintf(job->failure, sizeof job->failure, "%s task %u: %s", phase == PHASE_MAP ? "map" : "reduce", index, reason);
+        snprintf(job->failure, sizeof job->failure, "%s task %u: %s",
+                 phase == PHASE_MAP ? "map" : "reduce", index, reason);
 }
 
 static int load_tasks(struct sched *sched, struct job *job, uint32_t phase, struct err *err) {
@@ -272,8 +283,8 @@ int sched_job_load(struct sched *sched, struct id128 id, struct job **ret_job, s
     return rc;
 }
 
-int sched_list_tasks(struct sched *sched, struct id128 id, uint32_t phase, uint32_t first, struct arena *arena,
-                     Pb__Reply **ret_reply, struct err *err) {
+int sched_list_tasks(struct sched *sched, struct id128 id, uint32_t phase, uint32_t first,
+                     struct arena *arena, Pb__Reply **ret_reply, struct err *err) {
     Pb__ListTasks list = PB__LIST_TASKS__INIT;
     Pb__Query query = PB__QUERY__INIT;
     list.job = pb_id(&id);
@@ -286,8 +297,10 @@ int sched_list_tasks(struct sched *sched, struct id128 id, uint32_t phase, uint3
 
 /* ---- what a worker needs ---- */
 
-/* What may hold the end of the slice's last record: chunks behind it until a longest record fits. */
-static void add_following(const Pb__JobSpec *spec, const Pb__JobInput *from, size_t chunk, Pb__TaskInput *input) {
+/* What may hold the end of the slice's last record: chunks behind it until a longest record fits.
+ */
+static void add_following(const Pb__JobSpec *spec, const Pb__JobInput *from, size_t chunk,
+                          Pb__TaskInput *input) {
     uint64_t bytes = 0;
     input->following = from->chunks + chunk + 1;
     while (chunk + 1 + input->n_following < from->n_chunks && bytes <= spec->max_record_bytes)
@@ -317,7 +330,8 @@ static void fill_input(const struct job *job, uint32_t index, Pb__TaskInput *inp
         add_following(spec, from, chunk, input);
 }
 
-Pb__TaskWork *sched_job_work(const struct job *job, const struct lease *lease, struct arena *arena) {
+Pb__TaskWork *sched_job_work(const struct job *job, const struct lease *lease,
+                             struct arena *arena) {
     const Pb__JobSpec *spec = job->job->spec;
     Pb__TaskWork *work = arena_new(arena, Pb__TaskWork);
     Pb__TaskInput *input = arena_new(arena, Pb__TaskInput);

@@ -7,23 +7,25 @@
 #include "os/random.h"
 #include "sched/impl.h"
 
-#define TICK_MS 25u      /* how soon leadership is noticed */
-#define REFRESH_MS 250u  /* how soon a job is that nobody told of */
-#define RELOAD_MS 50u    /* between tries to load */
+#define TICK_MS 25u     /* how soon leadership is noticed */
+#define REFRESH_MS 250u /* how soon a job is that nobody told of */
+#define RELOAD_MS 50u   /* between tries to load */
 
 /* ---- commands and queries ---- */
 
-int sched_submit(struct sched *sched, uint32_t group, Pb__Command *command, struct arena *arena, Pb__Reply **ret_reply,
-                 struct err *err) {
+int sched_submit(struct sched *sched, uint32_t group, Pb__Command *command, struct arena *arena,
+                 Pb__Reply **ret_reply, struct err *err) {
     struct id128 id = random_id128();
     command->request_id = pb_id(&id);
     command->now_ms = clock_wall_ms();
-    return meta_submit(sched->meta, group, command, clock_deadline_ms(SUBMIT_MS), arena, ret_reply, err);
+    return meta_submit(sched->meta, group, command, clock_deadline_ms(SUBMIT_MS), arena, ret_reply,
+                       err);
 }
 
-int sched_query(struct sched *sched, uint32_t group, Pb__Query *query, struct arena *arena, Pb__Reply **ret_reply,
-                struct err *err) {
-    return meta_query(sched->meta, group, query, clock_deadline_ms(QUERY_MS), arena, ret_reply, err);
+int sched_query(struct sched *sched, uint32_t group, Pb__Query *query, struct arena *arena,
+                Pb__Reply **ret_reply, struct err *err) {
+    return meta_query(sched->meta, group, query, clock_deadline_ms(QUERY_MS), arena, ret_reply,
+                      err);
 }
 
 /* ---- jobs come and go ---- */
@@ -34,7 +36,8 @@ static bool note_listed(struct sched *sched, const Pb__Job *listed) {
     if (job == NULL)
         return true;
     job->listed = true;
-    bool ended = listed->state != PB__JOB_STATE__JOB_RUNNING && job->job->state == PB__JOB_STATE__JOB_RUNNING;
+    bool ended = listed->state != PB__JOB_STATE__JOB_RUNNING &&
+                 job->job->state == PB__JOB_STATE__JOB_RUNNING;
     if (ended)
         sched_job_end(sched, job, listed);
     return false;
@@ -86,12 +89,13 @@ static int refresh(struct sched *sched, struct err *err) {
     int rc = 0;
     pthread_mutex_lock(&sched->lock);
     LIST_FOR_EACH(node, &sched->jobs)
-        LIST_ENTRY(node, struct job, node)->listed = false;
+    LIST_ENTRY(node, struct job, node)->listed = false;
     pthread_mutex_unlock(&sched->lock);
     while (rc == 0 && more)
         rc = list_page(sched, &after, &more, err);
     pthread_mutex_lock(&sched->lock);
-    for (struct list *node = sched->jobs.next, *next; rc == 0 && node != &sched->jobs; node = next) {
+    for (struct list *node = sched->jobs.next, *next; rc == 0 && node != &sched->jobs;
+         node = next) {
         next = node->next;
         struct job *job = LIST_ENTRY(node, struct job, node);
         if (!job->listed)
@@ -177,7 +181,8 @@ static void *loop_main(void *context) {
 int sched_answer(struct rpc_conn *conn, uint16_t type, const ProtobufCMessage *message) {
     _cleanup_(buf_finip) struct buf packed = {.limit = RPC_BODY_MAX};
     pb_pack(&packed, message);
-    return packed.failed ? sched_answer_error(conn, ERR_LIMIT, "the answer is too large") : sched_answer_packed(conn, type, &packed);
+    return packed.failed ? sched_answer_error(conn, ERR_LIMIT, "the answer is too large")
+                         : sched_answer_packed(conn, type, &packed);
 }
 
 int sched_answer_packed(struct rpc_conn *conn, uint16_t type, const struct buf *packed) {
@@ -186,13 +191,15 @@ int sched_answer_packed(struct rpc_conn *conn, uint16_t type, const struct buf *
 }
 
 int sched_answer_error(struct rpc_conn *conn, int code, const char *text) {
-    return rpc_send_error(conn, code, text != NULL ? text : err_text(code), clock_deadline_ms(SEND_MS), NULL);
+    return rpc_send_error(conn, code, text != NULL ? text : err_text(code),
+                          clock_deadline_ms(SEND_MS), NULL);
 }
 
 /* ---- start and stop ---- */
 
 static int start_threads(struct sched *sched, struct err *err) {
-    static void *(*const mains[])(void *) = {loop_main, sched_commit_main, sched_finish_main, sched_collect_main};
+    static void *(*const mains[])(void *) = {loop_main, sched_commit_main, sched_finish_main,
+                                             sched_collect_main};
     for (size_t i = 0; i < sizeof mains / sizeof *mains; i++) {
         int errno_value = pthread_create(&sched->threads[i], NULL, mains[i], sched);
         if (errno_value != 0)
@@ -202,8 +209,8 @@ static int start_threads(struct sched *sched, struct err *err) {
     return 0;
 }
 
-int sched_start(struct meta_client *meta, struct store_client *store, struct rpc_server *server, struct sched **ret_sched,
-                struct err *err) {
+int sched_start(struct meta_client *meta, struct store_client *store, struct rpc_server *server,
+                struct sched **ret_sched, struct err *err) {
     struct sched *sched = calloc(1, sizeof *sched);
     if (sched == NULL)
         return err_set(err, ERR_NOMEM, "no memory for the scheduler");
@@ -237,7 +244,8 @@ struct sched *sched_stop(struct sched *sched) {
         return NULL;
     pthread_mutex_lock(&sched->lock);
     sched->stopping = true;
-    pthread_cond_t *const conds[] = {&sched->changed, &sched->work, &sched->results_ready, &sched->finish, &sched->collect};
+    pthread_cond_t *const conds[] = {&sched->changed, &sched->work, &sched->results_ready,
+                                     &sched->finish, &sched->collect};
     for (size_t i = 0; i < sizeof conds / sizeof *conds; i++)
         pthread_cond_broadcast(conds[i]);
     pthread_mutex_unlock(&sched->lock);

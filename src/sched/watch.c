@@ -24,14 +24,16 @@ static int wait_for_news(struct sched *sched, const Pb__JobWatch *watch, struct 
     const struct job *job;
     do {
         job = sched_job_find(sched, watch->job);
-    } while (watch->seen != 0 && sched->leading && !sched->stopping && (job == NULL || job->news == watch->seen) &&
-             watch->seen != ENDED && clock_cond_wait(&sched->changed, &sched->lock, until_ns));
+    } while (watch->seen != 0 && sched->leading && !sched->stopping &&
+             (job == NULL || job->news == watch->seen) && watch->seen != ENDED &&
+             clock_cond_wait(&sched->changed, &sched->lock, until_ns));
     job = sched_job_find(sched, watch->job);
     return job != NULL ? pack_job(job, ret_news) : 0;
 }
 
 /* From the catalogue: a job that has ended long ago, or one that is not known here yet. */
-static int answer_from_catalogue(struct sched *sched, struct rpc_conn *conn, const Pb__JobWatch *watch) {
+static int answer_from_catalogue(struct sched *sched, struct rpc_conn *conn,
+                                 const Pb__JobWatch *watch) {
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, WATCH_BYTES);
     Pb__GetJob get = PB__GET_JOB__INIT;
@@ -57,7 +59,8 @@ int sched_handle_watch(void *context, struct rpc_conn *conn, uint16_t type, stru
     _cleanup_(buf_finip) struct buf news = {.limit = RPC_BODY_MAX};
     arena_init(&arena, WATCH_BYTES);
     Pb__JobWatch *watch;
-    if (pb_unpack(&pb__job_watch__descriptor, buf_span(body), &arena, &watch, NULL) != 0 || watch->job.len != 16)
+    if (pb_unpack(&pb__job_watch__descriptor, buf_span(body), &arena, &watch, NULL) != 0 ||
+        watch->job.len != 16)
         return sched_answer_error(conn, ERR_PROTOCOL, "not a watch");
     pthread_mutex_lock(&sched->lock);
     if (!sched->leading) {
@@ -72,5 +75,6 @@ int sched_handle_watch(void *context, struct rpc_conn *conn, uint16_t type, stru
     pthread_mutex_unlock(&sched->lock);
     if (rc != 0)
         return sched_answer_error(conn, rc, NULL);
-    return news.size > 0 ? sched_answer_packed(conn, RPC_JOB_NEWS, &news) : answer_from_catalogue(sched, conn, watch);
+    return news.size > 0 ? sched_answer_packed(conn, RPC_JOB_NEWS, &news)
+                         : answer_from_catalogue(sched, conn, watch);
 }
