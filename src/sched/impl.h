@@ -22,6 +22,7 @@
 #define SUBMIT_MS 5000u
 #define QUERY_MS 5000u
 #define REPLY_BYTES ((size_t)256 << 20) /* limit of an unpacked reply */
+#define POLL_BYTES ((size_t)64 << 20)   /* limit of an unpacked request */
 #define BATCH_MAX 256u                  /* leases or results of one command */
 #define PHASES 2u
 #define GARBAGE_SHARD 1u /* keeps garbage that is no shard's */
