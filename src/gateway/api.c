@@ -94,11 +94,12 @@ static json_t *node_json(struct gateway *gateway, const struct place_map *map,
     char incarnation[ID128_HEX_SIZE];
     bool answers;
     json_t *store = node_store_json(gateway, node, &answers);
-    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:b, s:o}", "id", (int)node->id, "name",
-                     node->name, "peer_address", node->peer_address, "http_address",
+    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:b, s:o}", "id", (int)node->id,
+                     "name", node->name, "peer_address", node->peer_address, "http_address",
                      node->http_address, "zone", node->zone, "incarnation",
                      id128_print(node->incarnation, incarnation), "roles", roles_json(node->roles),
-                     "slices", slices_json(map, node->id), "up", !node->down && answers, "store", store);
+                     "slices", slices_json(map, node->id), "up", !node->down && answers, "store",
+                     store);
 }
 
 static json_t *groups_json(struct gateway *gateway) {

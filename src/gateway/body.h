@@ -60,6 +60,9 @@ int body_check_md5(const struct request *request, const uint8_t md5[MD5_SIZE]);
 /* Into the reply: the checksum that the body was verified against, if there was one. */
 void body_reply_checksum(struct request *request);
 
+/* Whether all that was read is what was promised; body_read() asks it at the end. */
+int body_check_end(struct request *request);
+
 /* Throws away what the handler did not read, so that the next request can follow; false when that
  * is too much. */
 bool body_drain(struct request *request);

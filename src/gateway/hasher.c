@@ -7,7 +7,7 @@
 
 #include "base/assert.h"
 
-#define BLOCKS 3
+#define BLOCKS 6
 
 struct hasher {
     pthread_t thread;

@@ -1,5 +1,5 @@
 /* MD5 beside the thread that receives: it fills one block while the helper hashes those before.
- * Three blocks, so that neither waits for the other in step. One owner thread. */
+ * A few blocks, so that neither waits for the other in step. One owner thread. */
 #ifndef QUERN_GATEWAY_HASHER_H
 #define QUERN_GATEWAY_HASHER_H
 

@@ -10,7 +10,7 @@
 #include "wire/utf8.h"
 #include "wire/xml.h"
 
-#define READ_MS_MAX 3600000 /* of one chunk, a slow client and all: stalls are seen by those who wait */
+#define READ_MS_MAX 3600000 /* of one chunk, at a slow client's pace: who waits sees stalls */
 
 char *object_etag(const uint8_t md5[MD5_SIZE], char *text) {
     return hex_encode(md5, MD5_SIZE, text);
