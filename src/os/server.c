@@ -1,20 +1,9 @@
-/* The waiter, the pool of threads, and the connections that go back and forth between them.
- *
- *      accept -> PARKED --readable--> QUEUED --thread--> ACTIVE --serve()--> PARKED or closed
- *
- * The waiter thread alone accepts, takes events and closes idle connections; EPOLLONESHOT means
- * that a connection has no event under way unless it is parked. Whoever moves a connection holds
- * the lock; no callback runs under it. */
-#include "os/server.h"
-
+/* The waiter of a socket server, and its start and stop. */
 #include <errno.h>
-#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -24,79 +13,17 @@
 
 #include "base/assert.h"
 #include "base/cleanup.h"
-#include "base/list.h"
 #include "os/clock.h"
+#include "os/server_impl.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define STACK_BYTES ((size_t)2 << 20)
-#else
-#define STACK_BYTES ((size_t)256 << 10)
-#endif
-#define THREAD_IDLE_MS 5000
 #define SWEEP_MS 500
 #define GRACE_MS 3000
 #define LINGER_STEP_MS 10
+#define EXHAUSTED_MS 10 /* out of descriptors: the backlog stays readable, do not spin on it */
 #define EVENTS_MAX 64
 #define ACCEPTS_MAX 64 /* in one go, so that events get their turn */
-#define PEER_SIZE 64
 
-struct connection {
-    struct server_conn conn;
-    struct list node; /* in parked, queue or active */
-    uint64_t parked_ns;
-    char peer[PEER_SIZE];
-};
-
-struct server {
-    struct server_protocol protocol;
-    struct server_options options;
-    char name[12];
-    int listen_fd;
-    int epoll_fd;
-    int wake_fd;
-    pthread_t waiter;
-    atomic_bool stopping;
-
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t work;  /* the queue has grown, or the server stops */
-    pthread_cond_t ended; /* the last thread has gone */
-    struct list parked;   /* the longest parked first */
-    struct list queue;
-    struct list active;
-    unsigned connections;
-    atomic_uint queued; /* also read without the lock */
-    unsigned threads;
-    unsigned threads_idle;
-};
-
-/* ---- connections ---- */
-
-static void connection_close(struct server *server, struct connection *connection) {
-    if (server->protocol.closed != NULL)
-        server->protocol.closed(server->protocol.context, &connection->conn);
-    pthread_mutex_lock(&server->lock);
-    list_remove(
-        &connection
-             ->node); /* with the descriptor still open: server_stop() may be shutting it down */
-    server->connections--;
-    pthread_mutex_unlock(&server->lock);
-    close(connection->conn.fd);
-    free(connection);
-}
-
-/* Hands it to the waiter; false when the server is stopping or epoll refuses. */
-static bool connection_park(struct server *server, struct connection *connection, int operation) {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
-                                .data.ptr = connection};
-    pthread_mutex_lock(&server->lock);
-    list_remove(&connection->node);
-    connection->parked_ns = clock_now_ns();
-    bool parked = !atomic_load(&server->stopping) &&
-                  epoll_ctl(server->epoll_fd, operation, connection->conn.fd, &event) == 0;
-    list_add_tail(parked ? &server->parked : &server->active, &connection->node);
-    pthread_mutex_unlock(&server->lock);
-    return parked;
-}
+/* ---- new connections ---- */
 
 static void print_peer(const struct sockaddr_storage *address, socklen_t size,
                        char text[PEER_SIZE]) {
@@ -143,82 +70,6 @@ static void connection_open(struct server *server, int fd, const struct sockaddr
         connection_close(server, connection);
 }
 
-/* ---- the pool ---- */
-
-/* The next connection to serve, or NULL when the thread is to end. Called and left with the lock
- * held. */
-static struct connection *pool_next(struct server *server) {
-    uint64_t until_ns = clock_deadline_ms(THREAD_IDLE_MS);
-    bool in_time = true;
-    while (list_is_empty(&server->queue)) {
-        if (atomic_load(&server->stopping) || !in_time)
-            return NULL;
-        server->threads_idle++;
-        in_time = clock_cond_wait(&server->work, &server->lock, until_ns);
-        server->threads_idle--;
-    }
-    struct connection *connection =
-        LIST_ENTRY(list_pop_head(&server->queue), struct connection, node);
-    server->queued--;
-    list_add_tail(&server->active, &connection->node);
-    return connection;
-}
-
-static void pool_serve(struct server *server, struct connection *connection) {
-    enum server_verdict verdict = SERVER_CLOSE;
-    if (!atomic_load(&server->stopping))
-        verdict = server->protocol.serve(server->protocol.context, &connection->conn);
-    if (verdict == SERVER_CLOSE || !connection_park(server, connection, EPOLL_CTL_MOD))
-        connection_close(server, connection);
-}
-
-static void *pool_run(void *argument) {
-    struct server *server = argument;
-    pthread_mutex_lock(&server->lock);
-    for (;;) {
-        struct connection *connection = pool_next(server);
-        if (connection == NULL)
-            break;
-        pthread_mutex_unlock(&server->lock);
-        pool_serve(server, connection);
-        pthread_mutex_lock(&server->lock);
-    }
-    if (--server->threads == 0)
-        pthread_cond_signal(&server->ended);
-    pthread_mutex_unlock(&server->lock);
-    return NULL;
-}
-
-static int thread_start(struct server *server, void *(*run)(void *), bool detached,
-                        pthread_t *ret_thread) {
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    if (detached)
-        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int failure = pthread_create(ret_thread, &attributes, run, server);
-    pthread_attr_destroy(&attributes);
-    if (failure == 0)
-        pthread_setname_np(*ret_thread, server->name);
-    return failure;
-}
-
-/* Sees that the queue is worked on. With the lock held. Without a new thread the old ones get there
- * in order; when there is none at all the next sweep tries again. */
-static void pool_wake(struct server *server) {
-    if (server->queued == 0)
-        return;
-    pthread_cond_signal(&server->work);
-    pthread_t thread;
-    if (server->queued > server->threads_idle && server->threads < server->options.threads_max) {
-        server->threads++;
-        if (thread_start(server, pool_run, true /* detached */, &thread) != 0)
-            server->threads--;
-    }
-}
-
-/* ---- the waiter ---- */
-
 static void waiter_accept(struct server *server) {
     for (int i = 0; i < ACCEPTS_MAX; i++) {
         struct sockaddr_storage address = {0};
@@ -228,19 +79,20 @@ static void waiter_accept(struct server *server) {
         if (fd >= 0)
             connection_open(server, fd, &address, size);
         else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-            return clock_sleep_until(
-                clock_deadline_ms(10)); /* the backlog stays readable: do not spin on it */
+            return clock_sleep_until(clock_deadline_ms(EXHAUSTED_MS));
         else if (errno != EINTR && errno != ECONNABORTED)
             return;
     }
 }
+
+/* ---- the waiter ---- */
 
 static void waiter_queue(struct server *server, struct connection *connection) {
     pthread_mutex_lock(&server->lock);
     list_remove(&connection->node);
     list_add_tail(&server->queue, &connection->node);
     server->queued++;
-    pool_wake(server);
+    server_wake_pool(server);
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -272,12 +124,13 @@ static void waiter_sweep(struct server *server) {
     uint64_t idle_ns = server->options.idle_ms_max * NS_PER_MS;
     waiter_close_parked(server, now_ns > idle_ns ? now_ns - idle_ns : 0);
     pthread_mutex_lock(&server->lock);
-    pool_wake(server);
+    server_wake_pool(server);
     pthread_mutex_unlock(&server->lock);
 }
 
 static void *waiter_run(void *argument) {
     struct server *server = argument;
+    pthread_setname_np(pthread_self(), server->name);
     struct epoll_event events[EVENTS_MAX];
     uint64_t sweep_ns = clock_deadline_ms(SWEEP_MS);
     while (!atomic_load(&server->stopping)) {
@@ -343,7 +196,7 @@ static int server_open(struct server *server, struct err *err) {
     if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->listen_fd, &listening) != 0 ||
         epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->wake_fd, &waking) != 0)
         return err_errno(err, errno, "epoll_ctl");
-    int failure = thread_start(server, waiter_run, false /* joined */, &server->waiter);
+    int failure = server_thread_start(server, waiter_run, false /* joined */, &server->waiter);
     return failure == 0 ? 0 : err_errno(err, failure, "cannot start a thread");
 }
 

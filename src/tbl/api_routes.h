@@ -1,5 +1,5 @@
-/* The admin API: X(method, path, handler, public). A path that ends in '*' stands for all that begin
- * so; the first row that fits is taken. Handlers are request_handler functions, declared in
+/* The admin API: X(method, path, handler, public). A path that ends in '*' stands for all that
+ * begin so; the first row that fits is taken. Handlers are request_handler functions, declared in
  * gateway/api.h. */
 X(GET, "/-/healthz", api_healthz, true)
 X(GET, "/-/readyz", api_readyz, true)
