@@ -82,6 +82,7 @@ bool paxos_has_quorum(const struct paxos *paxos,
 
 void paxos_send(struct paxos *paxos, uint32_t to, struct paxos_message *message, uint64_t gate) {
     struct paxos_out *out = paxos->out;
+    ASSERT(to != 0);
     ASSERT(to != paxos->options.node);
     if (out->message_count == PAXOS_OUT_MESSAGES) {
         paxos_message_free(message);

@@ -69,7 +69,7 @@ int paxos_on_prepare(struct paxos *paxos, const struct paxos_message *message) {
 /* ---- phase 2 ---- */
 
 static bool stream_is_current(const struct paxos *paxos) {
-    return ballot_compare(paxos->stream.ballot, paxos->promised) == 0;
+    return paxos->promised.round > 0 && ballot_compare(paxos->stream.ballot, paxos->promised) == 0;
 }
 
 void paxos_stream_begin(struct paxos *paxos, struct ballot ballot, uint64_t start) {

@@ -181,7 +181,9 @@ static struct paxos_message *message_of_leader(struct paxos *paxos, enum paxos_m
 }
 
 void paxos_send_heartbeats(struct paxos *paxos) {
-    paxos->heartbeat_at_ns = paxos->now_ns + paxos->options.heartbeat_ns;
+    /* All groups of a node beat together: one wake-up and one frame for each peer. */
+    uint64_t interval_ns = paxos->options.heartbeat_ns;
+    paxos->heartbeat_at_ns = paxos->now_ns - paxos->now_ns % interval_ns + interval_ns;
     for (uint32_t i = 0; i < paxos->options.voter_count; i++) {
         struct paxos_peer *peer = &paxos->peers[i];
         if (peer == paxos->self)

@@ -365,6 +365,22 @@ static void test_one_that_was_away_catches_up_under_load(void **state) {
                      status_of(index).last_slot); /* it votes again */
 }
 
+/* Found by the simulator: it voted for what it had learnt, towards the leader of no ballot. */
+static void test_one_that_promised_nothing_learns_without_voting(void **state) {
+    (void)state;
+    live_ms(1);
+    struct paxos_value *value = paxos_value_copy(span_of("v"));
+    struct paxos_serve serve = {.to = 3, .from_slot = 1, .to_slot = 1, .chosen_upto = 1};
+    struct paxos_message *learn = paxos_learn_new(drive_paxos(world.replicas[0].drive), &serve);
+    assert_true(paxos_learn_add(learn, 1, value));
+    paxos_value_unref(value);
+    assert_int_equal(status_of(2).promised.round, 0);
+    assert_int_equal(drive_message(world.replicas[2].drive, world.now_ns, learn), 0);
+    live_ms(2);
+    assert_int_equal(status_of(2).chosen_upto, 1);
+    assert_int_equal(status_of(2).accepted_upto, 0);
+}
+
 static void test_big_open_slots_are_promised_in_pages(void **state) {
     (void)state;
     enum { COUNT = 10, SIZE = 900 << 10 };
@@ -543,6 +559,7 @@ int main(void) {
         STORY(test_a_vote_for_a_lost_slot_is_overruled, 3),
         STORY(test_a_read_needs_a_quorum_that_still_follows, 3),
         STORY(test_one_that_was_away_catches_up_under_load, 3),
+        STORY(test_one_that_promised_nothing_learns_without_voting, 3),
         STORY(test_big_open_slots_are_promised_in_pages, 3),
         STORY(test_the_window_is_bounded, 3),
         STORY(test_strangers_and_nonsense_change_nothing, 3),
