@@ -10,37 +10,13 @@
  *
  * Nodes and zones are indices here. All ties are broken by fixed hashes: same inputs, same table.
  */
-#include "core/place.h"
+#include "core/place_plan.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/cleanup.h"
-
-#define NOBODY UINT16_MAX
-#define BISECTIONS 200 /* halvings of a double: more than its precision */
-
-struct holder {
-    uint16_t id;
-    uint16_t zone;
-    double weight;
-    double fair;
-    uint32_t held;
-    uint32_t target;
-};
-
-struct plan {
-    uint32_t slice_count;
-    uint32_t width; /* copies of a slice: R, or the nodes there are */
-    uint32_t count; /* of holders */
-    uint32_t zone_count;
-    uint32_t zone_limit; /* copies of a slice in one zone */
-    struct holder *holders;
-    int64_t *zone_room; /* targets minus held, of a zone */
-    uint16_t *rows;     /* of holders' indices or NOBODY */
-};
 
 static void plan_fini(struct plan *plan) {
     free(plan->holders);
@@ -59,11 +35,7 @@ static uint32_t scattered(const struct plan *plan, uint32_t i) {
     return (uint32_t)(i * 0x9e3779b1u) & (plan->slice_count - 1);
 }
 
-static uint16_t *row_of(const struct plan *plan, uint32_t slice) {
-    return plan->rows + (size_t)slice * plan->width;
-}
-
-static void put(struct plan *plan, uint16_t *slot, uint16_t holder) {
+void place_put(struct plan *plan, uint16_t *slot, uint16_t holder) {
     if (*slot != NOBODY) {
         plan->holders[*slot].held--;
         plan->zone_room[plan->holders[*slot].zone]++;
@@ -75,9 +47,18 @@ static void put(struct plan *plan, uint16_t *slot, uint16_t holder) {
     }
 }
 
+uint16_t *place_find_slot(const struct plan *plan, uint32_t slice, uint16_t holder) {
+    uint16_t *row = place_row(plan, slice);
+    for (uint32_t i = 0; i < plan->width; i++) {
+        if (row[i] == holder)
+            return &row[i];
+    }
+    return NULL;
+}
+
 /* Whether holder may stand in the row in place of what slot holds. */
-static bool fits(const struct plan *plan, const uint16_t *row, const uint16_t *slot,
-                 uint16_t holder) {
+bool place_fits(const struct plan *plan, const uint16_t *row, const uint16_t *slot,
+                uint16_t holder) {
     uint32_t in_zone = 0;
     for (uint32_t i = 0; i < plan->width; i++) {
         if (row[i] == holder)
@@ -139,95 +120,6 @@ static int plan_init(struct plan *plan, const struct place_map *map, struct err 
     return 0;
 }
 
-/* ---- fair shares and targets ---- */
-
-/* What a zone holds when each unit of weight gets `level` slices and no node more than all of them.
- */
-static double zone_share(const struct plan *plan, uint32_t zone, double level) {
-    double sum = 0;
-    for (uint32_t i = 0; i < plan->count; i++) {
-        if (plan->holders[i].zone == zone)
-            sum += fmin(plan->slice_count, level * plan->holders[i].weight);
-    }
-    return sum;
-}
-
-static double zone_cap(const struct plan *plan) {
-    return (double)plan->zone_limit * plan->slice_count;
-}
-
-static double all_shares(const struct plan *plan, double level) {
-    double sum = 0;
-    for (uint32_t zone = 0; zone < plan->zone_count; zone++)
-        sum += fmin(zone_cap(plan), zone_share(plan, zone, level));
-    return sum;
-}
-
-/* The lowest level at which the shares of one zone, or of all (zone_count), reach what is wanted.
- */
-static double find_level(const struct plan *plan, uint32_t zone, double wanted) {
-    double low = 0, high = (double)plan->slice_count; /* weights are at least 1 */
-    for (unsigned i = 0; i < BISECTIONS; i++) {
-        double middle = (low + high) / 2;
-        double share =
-            zone == plan->zone_count ? all_shares(plan, middle) : zone_share(plan, zone, middle);
-        if (share < wanted)
-            low = middle;
-        else
-            high = middle;
-    }
-    return high;
-}
-
-static void find_fair_shares(struct plan *plan) {
-    double level = find_level(plan, plan->zone_count, (double)plan->slice_count * plan->width);
-    for (uint32_t zone = 0; zone < plan->zone_count; zone++) {
-        bool full = zone_share(plan, zone, level) > zone_cap(plan);
-        double own = full ? find_level(plan, zone, zone_cap(plan)) : level;
-        for (uint32_t i = 0; i < plan->count; i++) {
-            struct holder *holder = &plan->holders[i];
-            if (holder->zone != zone)
-                continue;
-            double fair = fmin(plan->slice_count, own * holder->weight);
-            holder->fair = fabs(fair - round(fair)) < 1e-6 ? round(fair) : fair;
-        }
-    }
-}
-
-/* Who is to be rounded up first: who would otherwise have to give a slice away, then the larger
- * fraction. */
-static bool rounds_up_before(const struct holder *a, const struct holder *b) {
-    bool a_holds = a->held > a->target, b_holds = b->held > b->target;
-    if (a_holds != b_holds)
-        return a_holds;
-    return a->fair - a->target > b->fair - b->target;
-}
-
-static void set_targets(struct plan *plan) {
-    uint64_t left = (uint64_t)plan->slice_count * plan->width;
-    int64_t in_zone[PLACE_NODES_MAX] = {0};
-    for (uint32_t i = 0; i < plan->count; i++) {
-        struct holder *holder = &plan->holders[i];
-        holder->target = (uint32_t)holder->fair;
-        in_zone[holder->zone] += holder->target;
-        left -= holder->target;
-    }
-    for (; left > 0; left--) {
-        struct holder *best = NULL;
-        for (uint32_t i = 0; i < plan->count; i++) {
-            struct holder *holder = &plan->holders[i];
-            if (holder->target < holder->fair && (double)in_zone[holder->zone] < zone_cap(plan) &&
-                (best == NULL || rounds_up_before(holder, best)))
-                best = holder;
-        }
-        ASSERT(best != NULL);
-        best->target++;
-        in_zone[best->zone]++;
-    }
-    for (uint32_t i = 0; i < plan->count; i++)
-        plan->zone_room[plan->holders[i].zone] += plan->holders[i].target;
-}
-
 /* ---- moves ---- */
 
 static uint16_t holder_of(const struct plan *plan, uint16_t id) {
@@ -241,11 +133,11 @@ static uint16_t holder_of(const struct plan *plan, uint16_t id) {
 static void keep_previous(struct plan *plan, const struct place_map *previous) {
     uint32_t columns = previous->replicas;
     for (uint32_t slice = 0; slice < plan->slice_count; slice++) {
-        uint16_t *row = row_of(plan, slice);
+        uint16_t *row = place_row(plan, slice);
         for (uint32_t i = 0, n = 0; i < columns && n < plan->width; i++) {
             uint16_t holder = holder_of(plan, previous->owners[(size_t)slice * columns + i]);
-            if (holder != NOBODY && fits(plan, row, &row[n], holder))
-                put(plan, &row[n++], holder);
+            if (holder != NOBODY && place_fits(plan, row, &row[n], holder))
+                place_put(plan, &row[n++], holder);
         }
     }
 }
@@ -257,7 +149,7 @@ static uint16_t best_for(const struct plan *plan, uint32_t slice, const uint16_t
     for (uint16_t i = 0; i < plan->count; i++) {
         const struct holder *holder = &plan->holders[i];
         int64_t room = (int64_t)holder->target - holder->held, zone = plan->zone_room[holder->zone];
-        if (room <= 0 || !fits(plan, row_of(plan, slice), slot, i))
+        if (room <= 0 || !place_fits(plan, place_row(plan, slice), slot, i))
             continue;
         bool better = best == NOBODY || zone > best_zone ||
                       (zone == best_zone && room > best_room) ||
@@ -275,7 +167,7 @@ static uint16_t best_for(const struct plan *plan, uint32_t slice, const uint16_t
 static void move_directly(struct plan *plan, bool surplus) {
     for (uint32_t n = 0; n < plan->slice_count; n++) {
         uint32_t slice = scattered(plan, n);
-        uint16_t *row = row_of(plan, slice);
+        uint16_t *row = place_row(plan, slice);
         for (uint32_t i = 0; i < plan->width; i++) {
             bool over =
                 row[i] != NOBODY && plan->holders[row[i]].held > plan->holders[row[i]].target;
@@ -283,122 +175,19 @@ static void move_directly(struct plan *plan, bool surplus) {
                 continue;
             uint16_t holder = best_for(plan, slice, &row[i]);
             if (holder != NOBODY)
-                put(plan, &row[i], holder);
+                place_put(plan, &row[i], holder);
         }
     }
 }
 
 static void drop_surplus(struct plan *plan) {
     for (uint32_t n = 0; n < plan->slice_count; n++) {
-        uint16_t *row = row_of(plan, scattered(plan, n));
+        uint16_t *row = place_row(plan, scattered(plan, n));
         for (uint32_t i = 0; i < plan->width; i++) {
             if (row[i] != NOBODY && plan->holders[row[i]].held > plan->holders[row[i]].target)
-                put(plan, &row[i], NOBODY);
+                place_put(plan, &row[i], NOBODY);
         }
     }
-}
-
-/* ---- augmenting paths ---- */
-
-/* Breadth first from the slice with a hole: a slice may take a node (then that node must leave
- * another slice, which then needs one itself) until a node with room is found. */
-struct search {
-    uint32_t *queue;
-    uint16_t *gives; /* by slice: what it hands over, NOBODY for the first */
-    bool *slice_seen;
-    bool *node_seen;
-    uint32_t *taker; /* by holder: the slice that would take it */
-    uint32_t queued;
-};
-
-static void search_fini(struct search *search) {
-    free(search->queue);
-    free(search->gives);
-    free(search->slice_seen);
-    free(search->node_seen);
-    free(search->taker);
-}
-
-static int search_init(struct search *search, const struct plan *plan, struct err *err) {
-    *search = (struct search){
-        .queue = calloc(plan->slice_count, sizeof *search->queue),
-        .gives = calloc(plan->slice_count, sizeof *search->gives),
-        .slice_seen = calloc(plan->slice_count, sizeof *search->slice_seen),
-        .node_seen = calloc(plan->count, sizeof *search->node_seen),
-        .taker = calloc(plan->count, sizeof *search->taker),
-    };
-    if (search->queue == NULL || search->gives == NULL || search->slice_seen == NULL ||
-        search->node_seen == NULL || search->taker == NULL)
-        return err_set(err, ERR_NOMEM, "no memory for an owner table");
-    return 0;
-}
-
-static uint16_t *find_slot(const struct plan *plan, uint32_t slice, uint16_t holder) {
-    uint16_t *row = row_of(plan, slice);
-    for (uint32_t i = 0; i < plan->width; i++) {
-        if (row[i] == holder)
-            return &row[i];
-    }
-    return NULL;
-}
-
-static void enqueue_givers(struct search *search, const struct plan *plan, uint16_t holder) {
-    for (uint32_t slice = 0; slice < plan->slice_count; slice++) {
-        if (search->slice_seen[slice] || find_slot(plan, slice, holder) == NULL)
-            continue;
-        search->slice_seen[slice] = true;
-        search->gives[slice] = holder;
-        search->queue[search->queued++] = slice;
-    }
-}
-
-/* A holder with room that can be reached from the hole in first, or NOBODY. */
-static uint16_t search_run(struct search *search, const struct plan *plan, uint32_t first) {
-    memset(search->slice_seen, 0, plan->slice_count * sizeof *search->slice_seen);
-    memset(search->node_seen, 0, plan->count * sizeof *search->node_seen);
-    search->slice_seen[first] = true;
-    search->gives[first] = NOBODY;
-    search->queue[0] = first;
-    search->queued = 1;
-    for (uint32_t head = 0; head < search->queued; head++) {
-        uint32_t slice = search->queue[head];
-        const uint16_t *slot = find_slot(plan, slice, search->gives[slice]);
-        for (uint16_t i = 0; i < plan->count; i++) {
-            if (search->node_seen[i] || !fits(plan, row_of(plan, slice), slot, i))
-                continue;
-            search->node_seen[i] = true;
-            search->taker[i] = slice;
-            if (plan->holders[i].held < plan->holders[i].target)
-                return i;
-            enqueue_givers(search, plan, i);
-        }
-    }
-    return NOBODY;
-}
-
-static bool fill_by_path(struct search *search, struct plan *plan, uint32_t hole) {
-    uint16_t holder = search_run(search, plan, hole);
-    if (holder == NOBODY)
-        return false;
-    for (;;) {
-        uint32_t slice = search->taker[holder];
-        uint16_t given = search->gives[slice];
-        put(plan, find_slot(plan, slice, given), holder);
-        if (slice == hole)
-            return true;
-        holder = given;
-    }
-}
-
-/* False when a hole is left. */
-static bool fill_stuck(struct search *search, struct plan *plan) {
-    for (uint32_t slice = 0; slice < plan->slice_count; slice++) {
-        while (find_slot(plan, slice, NOBODY) != NULL) {
-            if (!fill_by_path(search, plan, slice))
-                return false;
-        }
-    }
-    return true;
 }
 
 /* ---- primaries ---- */
@@ -415,11 +204,11 @@ static int spread_primaries(struct plan *plan, struct err *err) {
     if (firsts == NULL)
         return err_set(err, ERR_NOMEM, "no memory for an owner table");
     for (uint32_t slice = 0; slice < plan->slice_count; slice++)
-        firsts[row_of(plan, slice)[0]]++;
+        firsts[place_row(plan, slice)[0]]++;
     for (bool moved = true; moved;) {
         moved = false;
         for (uint32_t n = 0; n < plan->slice_count; n++) {
-            uint16_t *row = row_of(plan, scattered(plan, n));
+            uint16_t *row = place_row(plan, scattered(plan, n));
             uint32_t least = 0;
             for (uint32_t i = 1; i < plan->width; i++) {
                 if (primary_excess(plan, firsts, row[i]) < primary_excess(plan, firsts, row[least]))
@@ -444,15 +233,11 @@ static int assign(struct plan *plan, const struct place_map *previous, bool *ret
                   struct err *err) {
     if (previous != NULL)
         keep_previous(plan, previous);
-    find_fair_shares(plan);
-    set_targets(plan);
+    place_set_targets(plan);
     move_directly(plan, false /* holes */);
     move_directly(plan, true /* surplus */);
     drop_surplus(plan);
-    _cleanup_(search_fini) struct search search;
-    int rc = search_init(&search, plan, err);
-    if (rc == 0)
-        *ret_filled = fill_stuck(&search, plan);
+    int rc = place_fill_stuck(plan, ret_filled, err);
     return rc == 0 && *ret_filled ? spread_primaries(plan, err) : rc;
 }
 
@@ -461,7 +246,7 @@ static void write_table(struct place_map *map, const struct plan *plan) {
     for (uint32_t slice = 0; slice < plan->slice_count; slice++) {
         for (uint32_t i = 0; i < plan->width; i++)
             map->owners[(size_t)slice * map->replicas + i] =
-                plan->holders[row_of(plan, slice)[i]].id;
+                plan->holders[place_row(plan, slice)[i]].id;
     }
 }
 

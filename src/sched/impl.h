@@ -119,6 +119,9 @@ int sched_list_tasks(struct sched *sched, struct id128 job, uint32_t phase, uint
 
 /* ---- jobs: lock held, but for loading ---- */
 
+struct job *sched_job_new(struct id128 id); /* one reference */
+/* Its record, in its arena or longer-lived: no task was begun. */
+int sched_job_set(struct job *job, Pb__Job *record, struct err *err);
 /* A job of the catalogue with its inputs and the states of its tasks. Lock not held. */
 int sched_job_load(struct sched *sched, struct id128 id, struct job **ret_job, struct err *err);
 struct job *sched_job_unref(struct job *job);

@@ -8,6 +8,10 @@ struct job *sched_job_unref(struct job *job) {
     if (job == NULL || --job->refs > 0)
         return NULL;
     for (unsigned phase = 0; phase < PHASES; phase++) {
+        for (uint32_t i = 0; i < job->phases[phase].count; i++) {
+            if (job->leases[phase][i] != NULL)
+                sched_lease_free(job->leases[phase][i]);
+        }
         free(job->phases[phase].tasks);
         free(job->leases[phase]);
     }

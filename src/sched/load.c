@@ -79,6 +79,27 @@ static void init_phases(struct job *job) {
         job->first[i + 1] = job->first[i] + (uint32_t)catalog_plan_tasks(spec, spec->inputs[i]);
 }
 
+struct job *sched_job_new(struct id128 id) {
+    struct job *job = calloc(1, sizeof *job);
+    if (job == NULL)
+        panic("out of memory for a job");
+    job->id = id;
+    job->refs = 1;
+    list_init(&job->node);
+    arena_init(&job->arena, JOB_BYTES);
+    return job;
+}
+
+int sched_job_set(struct job *job, Pb__Job *record, struct err *err) {
+    if (record == NULL || record->spec == NULL || record->usage == NULL)
+        return err_set(err, ERR_CORRUPT, "a job without its parts");
+    job->job = record;
+    init_phases(job);
+    uint32_t done = record->map_done + record->reduce_done;
+    job->task_us = done > 0 ? record->usage->wall_us / done : 0;
+    return 0;
+}
+
 static int fetch_job(struct sched *sched, struct job *job, struct err *err) {
     Pb__GetJob get = PB__GET_JOB__INIT;
     Pb__Query query = PB__QUERY__INIT;
@@ -88,40 +109,20 @@ static int fetch_job(struct sched *sched, struct job *job, struct err *err) {
     query.op_case = PB__QUERY__OP_GET_JOB;
     query.get_job = &get;
     int rc = sched_query(sched, META_ROOT, &query, &job->arena, &reply, err);
-    if (rc != 0)
-        return rc;
-    if (reply->job == NULL || reply->job->spec == NULL || reply->job->usage == NULL)
-        return err_set(err, ERR_CORRUPT, "a job without its parts");
-    job->job = reply->job;
-    init_phases(job);
-    uint32_t done = job->job->map_done + job->job->reduce_done;
-    job->task_us = done > 0 ? job->job->usage->wall_us / done : 0;
-    return 0;
+    return rc == 0 ? sched_job_set(job, reply->job, err) : rc;
 }
 
 int sched_job_load(struct sched *sched, struct id128 id, struct job **ret_job, struct err *err) {
-    struct job *job = calloc(1, sizeof *job);
-    if (job == NULL)
-        return err_set(err, ERR_NOMEM, "no memory for a job");
-    job->id = id;
-    job->refs = 1;
-    list_init(&job->node);
-    arena_init(&job->arena, JOB_BYTES);
+    struct job *job = sched_job_new(id);
     int rc = fetch_job(sched, job, err);
     for (uint32_t phase = 0; rc == 0 && phase < PHASES && job->job->lease_epoch > 0; phase++)
         rc = load_tasks(sched, job, phase, err);
-    if (rc == 0) {
-        *ret_job = job;
-        return 0;
+    if (rc != 0) {
+        sched_job_unref(job);
+        return rc;
     }
-    for (unsigned phase = 0; phase < PHASES; phase++) {
-        for (uint32_t i = 0; i < job->phases[phase].count; i++) {
-            if (job->leases[phase] != NULL && job->leases[phase][i] != NULL)
-                sched_lease_free(job->leases[phase][i]);
-        }
-    }
-    sched_job_unref(job);
-    return rc;
+    *ret_job = job;
+    return 0;
 }
 
 int sched_list_tasks(struct sched *sched, struct id128 id, uint32_t phase, uint32_t first,
