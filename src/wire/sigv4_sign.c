@@ -114,8 +114,10 @@ static const char *print_target(const struct uri *uri, const char *signature, st
 int sigv4_sign(const struct sigv4_request *request, const struct sigv4_credentials *credentials,
                const uint8_t *key, int64_t now_s, struct arena *arena,
                struct sigv4_signed *ret_signed, struct err *err) {
-    struct sigv4_signed made = {.content_sha256 =
-                                    request->payload ? request->payload : SIGV4_UNSIGNED};
+    const char *payload = request->payload != NULL ? request->payload : SIGV4_UNSIGNED;
+    struct sigv4_signed made = {.content_sha256 = arena_strdup(arena, payload)};
+    if (made.content_sha256 == NULL)
+        return too_large(err);
     struct signing signing = {
         .auth.payload_text = span_of(made.content_sha256),
         .uri = {.path = request->path,
