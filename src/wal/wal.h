@@ -40,7 +40,8 @@ struct wal *wal_close(struct wal *wal);
  * what is queued is the caller's to bound. */
 uint64_t wal_append(struct wal *wal, const struct iovec *parts, int count);
 
-/* The record can be dropped, and all before it: the segments they fill are used again. */
+/* The record can be dropped, and all before it: the segments they fill are used again, soon; until
+ * then the next start may find them. */
 void wal_trim(struct wal *wal, uint64_t lsn);
 
 struct wal_status {
