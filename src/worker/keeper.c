@@ -70,7 +70,7 @@ static int task_main(void *argument) {
     sigemptyset(&none);
     if (nice(TASK_NICE) == -1)
         errno = 0; /* -1 is a priority, too; and nothing depends on it */
-    bool ready = setsid() > 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
+    bool ready = setpgid(0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
                  setpriority(PRIO_PROCESS, 0, TASK_NICE) == 0 &&
                  dup2(start->fds[0], 0) == 0 && dup2(start->fds[1], 1) == 1 &&
                  dup2(start->fds[2], 2) == 2 && close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0 &&

@@ -7,6 +7,8 @@
 #include "base/assert.h"
 #include "os/clock.h"
 
+#define GATHER_MS 5u /* results that come so soon after another go with it */
+
 struct grant {
     struct arena *arena;
     unsigned refs; /* attempts; under the roster's lock */
@@ -196,11 +198,30 @@ void roster_lose_all(struct roster *roster) {
     lose_if(roster, true, NULL, 0);
 }
 
+/* Under the lock. */
+static unsigned busy(const struct roster *roster) {
+    return roster->counts[ATTEMPT_READY] + roster->counts[ATTEMPT_RUNNING];
+}
+
+/* Under the lock. Results that wait for their commit hold memory: they count once there are many.
+ * Work is asked for by the half of what is wanted, for each grant costs an entry of the log. */
+static unsigned room(const struct roster *roster, unsigned busy_max) {
+    unsigned held = busy(roster) + roster->counts[ATTEMPT_DONE];
+    if (busy(roster) >= busy_max || held >= ROSTER_ATTEMPTS_MAX)
+        return 0;
+    unsigned free_slots = busy_max - busy(roster);
+    return busy(roster) == 0 || 2 * free_slots >= busy_max ? free_slots : 0;
+}
+
 unsigned roster_wait_done(struct roster *roster, struct attempt **ret_attempts, unsigned count) {
     unsigned found = 0;
     pthread_mutex_lock(&roster->mutex);
     while (roster->counts[ATTEMPT_DONE] == 0 && !roster->stopping)
         wait_change(roster, DEADLINE_NONE);
+    uint64_t until_ns = clock_deadline_ms(GATHER_MS);
+    while (roster->counts[ATTEMPT_DONE] < count && busy(roster) > 0 && !roster->stopping &&
+           wait_change(roster, until_ns))
+        continue;
     LIST_FOR_EACH(node, &roster->attempts) {
         struct attempt *attempt = LIST_ENTRY(node, struct attempt, node);
         if (attempt->state == ATTEMPT_DONE && found < count)
@@ -251,15 +272,6 @@ int roster_leases(struct roster *roster, struct arena *arena, Pb__TaskLease ***r
     *ret_leases = leases;
     *ret_count = count;
     return 0;
-}
-
-/* Under the lock. Results that wait for their commit hold memory: they count once there are many.
- */
-static unsigned room(const struct roster *roster, unsigned busy_max) {
-    unsigned busy = roster->counts[ATTEMPT_READY] + roster->counts[ATTEMPT_RUNNING];
-    if (busy >= busy_max || busy + roster->counts[ATTEMPT_DONE] >= ROSTER_ATTEMPTS_MAX)
-        return 0;
-    return busy_max - busy;
 }
 
 unsigned roster_wait_room(struct roster *roster, unsigned busy_max, uint64_t deadline_ns) {

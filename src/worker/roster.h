@@ -64,8 +64,9 @@ void roster_finish(struct roster *roster, struct attempt *attempt, Pb__TaskResul
 void roster_lose(struct roster *roster, Pb__TaskLease *const *leases, size_t count);
 void roster_lose_all(struct roster *roster);
 
-/* Waits for DONE attempts and writes out at most count of them; they stay in the roster (and are
- * renewed) until roster_forget(). 0 when the roster is stopping and nothing is DONE. */
+/* Waits for DONE attempts, a few milliseconds longer while others are at work, and writes out at
+ * most count of them; they stay in the roster (and are renewed) until roster_forget(). 0 when the
+ * roster is stopping and nothing is DONE. */
 unsigned roster_wait_done(struct roster *roster, struct attempt **ret_attempts, unsigned count);
 void roster_forget(struct roster *roster, struct attempt **attempts, unsigned count);
 

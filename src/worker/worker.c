@@ -18,7 +18,7 @@
 #define GRANT_BYTES ((size_t)64 << 20)
 #define CALL_MS (SCHED_POLL_MS + 500)
 #define COMMIT_MS 60000u
-#define COMMIT_BATCH 32u
+#define COMMIT_BATCH 48u
 #define RETRY_MS 50u
 #define GUARD_MS 100u
 #define RENEWED_MS_MAX                                                                             \
