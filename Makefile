@@ -50,13 +50,12 @@ demo: all ## the whole idea on real input: FILE=path for your own
 
 format: ## rewrite the code as .clang-format says
 	@tools/deps tidy
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+	@git ls-files '*.c' '*.h' | grep -v ^src/tbl/ | xargs clang-format -i
 
-tidy: configure ## layer rule, lengths, banned calls, cppcheck, the manual's markup
+tidy: configure ## layer rule, lengths, banned calls, clang-tidy, the manual's markup
 	@tools/deps tidy
 	@tools/tidy
-	@cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,portability --suppress=missingInclude \
-	  --std=c11 -D_GNU_SOURCE -Isrc -I$(BUILD) src sim
+	@tools/sources lib | xargs -P2 -n8 clang-tidy --quiet -p $(BUILD) 2>/dev/null
 	@scdoc <doc/quern.1.scd | mandoc -T lint -W error
 
 install: all ## install under PREFIX (and DESTDIR)

@@ -1,7 +1,8 @@
-/* A request's memory: cut from blocks, given back at once. Overflow of the limit is sticky and checked once.
+/* A request's memory: cut from blocks, given back at once. Overflow of the limit is sticky and
+ * checked once.
  *
- * Not thread-safe: one request, one thread. Under AddressSanitizer every cut is a malloc of its own, so that overruns
- * are seen. */
+ * Not thread-safe: one request, one thread. Under AddressSanitizer every cut is a malloc of its
+ * own, so that overruns are seen. */
 #ifndef QUERN_BASE_ARENA_H
 #define QUERN_BASE_ARENA_H
 
@@ -27,7 +28,8 @@ static inline void arena_finip(struct arena *arena) {
     arena_fini(arena);
 }
 
-/* 16-byte aligned, zeroed. NULL when the limit or memory is exhausted; then arena->overflowed is set. */
+/* 16-byte aligned, zeroed. NULL when the limit or memory is exhausted; then arena->overflowed is
+ * set. */
 void *arena_alloc(struct arena *arena, size_t size);
 #define arena_new(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 #define arena_array(arena, type, count) ((type *)arena_alloc((arena), sizeof(type) * (count)))
@@ -35,6 +37,7 @@ void *arena_alloc(struct arena *arena, size_t size);
 /* Copies with a terminating NUL; NULL as above. */
 char *arena_strndup(struct arena *arena, const char *data, size_t size);
 char *arena_strdup(struct arena *arena, const char *string);
-char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *arena_printf(struct arena *arena, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

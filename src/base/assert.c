@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 void assert_fail(const char *condition, const char *file, int line, const char *function) {
-    fprintf(stderr, "quern: bug: %s:%d: %s: assertion failed: %s\n", file, line, function, condition);
+    fprintf(stderr, "quern: bug: %s:%d: %s: assertion failed: %s\n", file, line, function,
+            condition);
     abort();
 }
 

@@ -17,7 +17,8 @@
 
 static void test_hex_and_base64(void **state) {
     (void)state;
-    static const char *const rows[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}};
+    static const char *const rows[][2] = {
+        {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[16], back[8] = {0};
         size_t size = strlen(rows[i][0]);
@@ -48,8 +49,10 @@ static void test_crc32c(void **state) {
         data[i] = (char)rng_next(&rng);
     for (int round = 0; round < 100; round++) {
         size_t cut = rng_below(&rng, sizeof data + 1);
-        uint32_t a = crc32c_update(0, data, cut), b = crc32c_update(0, data + cut, sizeof data - cut);
-        assert_int_equal(crc32c_combine(a, b, sizeof data - cut), crc32c_update(0, data, sizeof data));
+        uint32_t a = crc32c_update(0, data, cut),
+                 b = crc32c_update(0, data + cut, sizeof data - cut);
+        assert_int_equal(crc32c_combine(a, b, sizeof data - cut),
+                         crc32c_update(0, data, sizeof data));
     }
 }
 
@@ -59,7 +62,8 @@ static void test_digests(void **state) {
     char text[2 * DIGEST_SIZE_MAX + 1];
     digest_of(DIGEST_MD5, span_of("abc"), hash);
     assert_string_equal(hex_encode(hash, MD5_SIZE, text), "900150983cd24fb0d6963f7d28e17f72");
-    hmac_sha256(span_of("Jefe"), span_of("what do ya want for nothing?"), hash); /* RFC 4231, case 2 */
+    hmac_sha256(span_of("Jefe"), span_of("what do ya want for nothing?"),
+                hash); /* RFC 4231, case 2 */
     assert_string_equal(hex_encode(hash, SHA256_SIZE, text),
                         "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 }
@@ -103,9 +107,12 @@ static void test_err_story(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hex_and_base64),        cmocka_unit_test(test_crc32c),
-        cmocka_unit_test(test_digests),               cmocka_unit_test(test_buf_limit_is_sticky),
-        cmocka_unit_test(test_arena_limit_is_sticky), cmocka_unit_test(test_err_story),
+        cmocka_unit_test(test_hex_and_base64),
+        cmocka_unit_test(test_crc32c),
+        cmocka_unit_test(test_digests),
+        cmocka_unit_test(test_buf_limit_is_sticky),
+        cmocka_unit_test(test_arena_limit_is_sticky),
+        cmocka_unit_test(test_err_story),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* A growable byte buffer with a limit. Failure (limit or memory) is sticky: append freely, check once.
- * data is NUL-terminated whenever it is not NULL. */
+/* A growable byte buffer with a limit. Failure (limit or memory) is sticky: append freely, check
+ * once. data is NUL-terminated whenever it is not NULL. */
 #ifndef QUERN_BASE_BUF_H
 #define QUERN_BASE_BUF_H
 
@@ -23,7 +23,8 @@ static inline void buf_finip(struct buf *buf) {
     buf_fini(buf);
 }
 
-/* Makes room for size more bytes and returns where they go (then add to buf->size); NULL on failure. */
+/* Makes room for size more bytes and returns where they go (then add to buf->size); NULL on
+ * failure. */
 char *buf_reserve(struct buf *buf, size_t size);
 void buf_append(struct buf *buf, const void *data, size_t size);
 void buf_puts(struct buf *buf, const char *string);

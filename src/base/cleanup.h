@@ -9,18 +9,18 @@
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
 
-#define TAKE_FD(fd) \
-    ({ \
-        int taken_ = (fd); \
-        (fd) = -1; \
-        taken_; \
+#define TAKE_FD(fd)                                                                                \
+    ({                                                                                             \
+        int taken_ = (fd);                                                                         \
+        (fd) = -1;                                                                                 \
+        taken_;                                                                                    \
     })
 
-#define TAKE_PTR(p) \
-    ({ \
-        __auto_type taken_ = (p); \
-        (p) = NULL; \
-        taken_; \
+#define TAKE_PTR(p)                                                                                \
+    ({                                                                                             \
+        __auto_type taken_ = (p);                                                                  \
+        (p) = NULL;                                                                                \
+        taken_;                                                                                    \
     })
 
 static inline void fd_closep(int *fd) {

@@ -69,7 +69,8 @@ void hmac_sha256(struct span key, struct span data, uint8_t ret_hash[SHA256_SIZE
             pad[i] = block[i] ^ (outer ? 0x5c : 0x36);
         digest_init(&digest, DIGEST_SHA256);
         digest_update(&digest, pad, sizeof pad);
-        digest_update(&digest, outer ? (const void *)inner : data.data, outer ? sizeof inner : data.size);
+        digest_update(&digest, outer ? (const void *)inner : data.data,
+                      outer ? sizeof inner : data.size);
         digest_final(&digest, outer ? ret_hash : inner);
         digest_fini(&digest);
     }

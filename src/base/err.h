@@ -1,7 +1,8 @@
 /* Errors: one table of codes (tbl/errors.h) and the story that goes with one.
  *
- * What can fail returns int: 0, or a negative ERR_* code. The story travels in the caller's struct err, which may be
- * NULL; each layer prefixes its part with err_wrap(). It is untouched on success. Library code never logs. */
+ * What can fail returns int: 0, or a negative ERR_* code. The story travels in the caller's struct
+ * err, which may be NULL; each layer prefixes its part with err_wrap(). It is untouched on success.
+ * Library code never logs. */
 #ifndef QUERN_BASE_ERR_H
 #define QUERN_BASE_ERR_H
 
@@ -26,14 +27,19 @@ struct err {
     char text[256]; /* cut when longer */
 };
 
-/* Sets code and text; returns code, so that `return err_set(err, ERR_IO, "...")` reads well. err may be NULL. */
-int err_set(struct err *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Sets code and text; returns code, so that `return err_set(err, ERR_IO, "...")` reads well. err
+ * may be NULL. */
+int err_set(struct err *err, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-/* Like err_set with the text of errno_value appended; ENOSPC, EDQUOT become ERR_NOSPACE, ENOMEM ERR_NOMEM,
- * ECONNREFUSED ERR_REFUSED, EPIPE and ECONNRESET ERR_CLOSED, ETIMEDOUT and EAGAIN ERR_TIMEOUT, others ERR_IO. */
-int err_errno(struct err *err, int errno_value, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Like err_set with the text of errno_value appended; ENOSPC, EDQUOT become ERR_NOSPACE, ENOMEM
+ * ERR_NOMEM, ECONNREFUSED ERR_REFUSED, EPIPE and ECONNRESET ERR_CLOSED, ETIMEDOUT and EAGAIN
+ * ERR_TIMEOUT, others ERR_IO. */
+int err_errno(struct err *err, int errno_value, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-/* Puts "prefix: " before the text; returns err->code (ERR_INTERNAL when err is NULL: use it only with one). */
+/* Puts "prefix: " before the text; returns err->code (ERR_INTERNAL when err is NULL: use it only
+ * with one). */
 int err_wrap(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Static strings; any int is allowed and unknown ones read as INTERNAL. */

@@ -1,4 +1,5 @@
-/* 128-bit identifiers: clusters, incarnations, chunks, versions, uploads. Made random by os/random.h. */
+/* 128-bit identifiers: clusters, incarnations, chunks, versions, uploads. Made random by
+ * os/random.h. */
 #ifndef QUERN_BASE_ID_H
 #define QUERN_BASE_ID_H
 

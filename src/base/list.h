@@ -10,8 +10,9 @@ struct list {
     struct list *prev;
 };
 
-#define LIST_ENTRY(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
-#define LIST_FOR_EACH(node, head) for (struct list *node = (head)->next; node != (head); node = node->next)
+#define LIST_ENTRY(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
+#define LIST_FOR_EACH(node, head)                                                                  \
+    for (struct list *node = (head)->next; node != (head); node = node->next)
 
 static inline void list_init(struct list *head) {
     head->next = head->prev = head;

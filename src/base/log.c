@@ -40,8 +40,8 @@ void log_line(enum log_level level, const char *format, ...) {
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     size_t used = strftime(line, sizeof line, "%FT%T", &utc);
-    used += (size_t)snprintf(line + used, sizeof line - used, ".%03ldZ %-5s %s ", now.tv_nsec / 1000000,
-                             level_names[level], node_name);
+    used += (size_t)snprintf(line + used, sizeof line - used, ".%03ldZ %-5s %s ",
+                             now.tv_nsec / 1000000, level_names[level], node_name);
     va_list args;
     va_start(args, format);
     int text = vsnprintf(line + used, sizeof line - used - 1, format, args);

@@ -1,5 +1,6 @@
-/* A seeded generator (xoshiro256**, Blackman and Vigna 2018; seeded by splitmix64): same seed, same draws. For decisions that
- * must be repeatable and for jitter; never for secrets or identifiers (os/random.h). */
+/* A seeded generator (xoshiro256**, Blackman and Vigna 2018; seeded by splitmix64): same seed, same
+ * draws. For decisions that must be repeatable and for jitter; never for secrets or identifiers
+ * (os/random.h). */
 #ifndef QUERN_BASE_RNG_H
 #define QUERN_BASE_RNG_H
 

@@ -27,11 +27,12 @@ static inline bool span_is(struct span a, const char *string) {
 }
 
 static inline bool span_starts_with(struct span a, struct span prefix) {
-    return a.size >= prefix.size && (prefix.size == 0 || memcmp(a.data, prefix.data, prefix.size) == 0);
+    return a.size >= prefix.size &&
+           (prefix.size == 0 || memcmp(a.data, prefix.data, prefix.size) == 0);
 }
 
-/* Cuts *rest at the first c: *ret_before is what lies before it, *rest what lies behind. Without a c
- * it is false, *ret_before is everything and *rest empty. */
+/* Cuts *rest at the first c: *ret_before is what lies before it, *rest what lies behind. Without a
+ * c it is false, *ret_before is everything and *rest empty. */
 static inline bool span_cut(struct span *rest, char c, struct span *ret_before) {
     const char *at = rest->size > 0 ? (const char *)memchr(rest->data, c, rest->size) : NULL;
     *ret_before = (struct span){rest->data, at != NULL ? (size_t)(at - rest->data) : rest->size};

@@ -157,7 +157,7 @@ int reply_body(struct request *request, const void *data, size_t size) {
     if (size > 0)
         iov[count++] = (struct iovec){(void *)(uintptr_t)data, size};
     if (size > 0 && reply->is_chunked)
-        iov[count++] = (struct iovec){(char *)(uintptr_t)"\r\n", 2};
+        iov[count++] = (struct iovec){(char *)(uintptr_t) "\r\n", 2};
     ASSERT(size <= reply->left);
     if (reply->left != REPLY_LENGTH_UNKNOWN)
         reply->left -= size;

@@ -19,7 +19,7 @@ struct repair_work {
     const atomic_bool *stopping;         /* whatever is being done is to end soon */
     struct missing missing[MISSING_MAX]; /* a chunk may be there twice, by two peers */
     unsigned count;
-    atomic_uint next; /* to be fetched */
+    atomic_uint next;                   /* to be fetched */
     atomic_uint_fast64_t fetched_count; /* of all rounds */
 };
 

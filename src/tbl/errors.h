@@ -1,6 +1,6 @@
 /* Every error of the system, once: X(name, HTTP status, S3 code, default text).
- * The enum, the names, the S3 replies and the manual come from this list. Codes travel between nodes as
- * numbers, so append only. */
+ * The enum, the names, the S3 replies and the manual come from this list. Codes travel between
+ * nodes as numbers, so append only. */
 X(NOMEM, 503, "ServiceUnavailable", "out of memory")
 X(IO, 500, "InternalError", "input/output error")
 X(TIMEOUT, 503, "ServiceUnavailable", "timed out")

@@ -10,14 +10,15 @@ static void keep(void *arena, void *pointer) {
     (void)pointer;
 }
 
-int pb_unpack(const ProtobufCMessageDescriptor *descriptor, struct span bytes, struct arena *arena, void *ret_message,
-              struct err *err) {
+int pb_unpack(const ProtobufCMessageDescriptor *descriptor, struct span bytes, struct arena *arena,
+              void *ret_message, struct err *err) {
     ProtobufCAllocator allocator = {.alloc = cut, .free = keep, .allocator_data = arena};
     ProtobufCMessage *message =
         protobuf_c_message_unpack(descriptor, &allocator, bytes.size, (const uint8_t *)bytes.data);
     if (message == NULL)
-        return arena->overflowed ? err_set(err, ERR_LIMIT, "a %s message is too large", descriptor->short_name)
-                                 : err_set(err, ERR_CORRUPT, "not a %s message", descriptor->short_name);
+        return arena->overflowed
+                   ? err_set(err, ERR_LIMIT, "a %s message is too large", descriptor->short_name)
+                   : err_set(err, ERR_CORRUPT, "not a %s message", descriptor->short_name);
     *(ProtobufCMessage **)ret_message = message;
     return 0;
 }

@@ -10,9 +10,10 @@
 #include "base/id.h"
 #include "catalog.pb-c.h"
 
-/* Unpacks into the arena (nothing to free). ERR_CORRUPT on bad bytes, ERR_LIMIT when the arena is full. */
-int pb_unpack(const ProtobufCMessageDescriptor *descriptor, struct span bytes, struct arena *arena, void *ret_message,
-              struct err *err);
+/* Unpacks into the arena (nothing to free). ERR_CORRUPT on bad bytes, ERR_LIMIT when the arena is
+ * full. */
+int pb_unpack(const ProtobufCMessageDescriptor *descriptor, struct span bytes, struct arena *arena,
+              void *ret_message, struct err *err);
 
 /* Appends the packed message to buf (buf->failed tells of overflow). */
 void pb_pack(struct buf *buf, const ProtobufCMessage *message);

@@ -53,7 +53,9 @@ static bool find_v1(const char *controller, char path[PATH_MAX]) {
     char text[TEXT_SIZE];
     if (!read_text("/proc/self/cgroup", text))
         return false;
-    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+    char *rest;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
         char *names = strchr(line, ':'), *own = names != NULL ? strchr(names + 1, ':') : NULL;
         if (own == NULL)
             continue;
