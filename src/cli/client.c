@@ -17,7 +17,7 @@
 #include "wire/sigv4.h"
 
 #define CONNECT_MS_MAX 3000l
-#define IDLE_MS_DEFAULT 60000u
+#define IDLE_MS_DEFAULT 20000u
 #define RETRY_MS_DEFAULT 30000u
 #define REFUSED_MS_MAX                                                                             \
     3000u /* nobody listens anywhere: a wrong endpoint, more likely than a restart */
@@ -344,14 +344,15 @@ int client_perform(struct client *client, const struct client_request *request,
         if (status == 0)
             return 0;
         uint64_t now_ns = clock_now_ns();
+        unsigned count = client->pinned ? 1 : client->config.endpoint_count;
         was_reached = was_reached || status != ERR_REFUSED;
         bool is_nobody = !was_reached && now_ns - start_ns >= REFUSED_MS_MAX * NS_PER_MS;
-        if (is_final || is_nobody || now_ns >= deadline_ns)
+        bool is_late = now_ns >= deadline_ns && response->tries >= count;
+        if (count > 1 && err_is_transient(status))
+            client->current = (client->current + 1) % count; /* also for the next request */
+        if (is_final || is_nobody || is_late)
             return err_set(err, status, "%s", err_message(&last, status));
-        unsigned count = client->config.endpoint_count;
-        if (!client->pinned)
-            client->current = (client->current + 1) % count;
-        if (client->pinned || response->tries % count == 0)
+        if (response->tries % count == 0)
             pause_before_retry(client, response->tries / count, deadline_ns);
     }
 }

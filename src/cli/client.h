@@ -53,7 +53,7 @@ struct client_request {
         *source;       /* instead of body; not NULL: sent with an unsigned payload */
     client_sink *sink; /* NULL: the reply goes to response->body */
     void *sink_context;
-    uint64_t idle_ms_max;  /* without a byte moving for so long the request is given up; 0 = 60 s */
+    uint64_t idle_ms_max;  /* without a byte moving for so long the request is given up; 0 = 20 s */
     uint64_t retry_ms_max; /* transient errors are retried for so long; 0 = 30 s */
 };
 
@@ -73,7 +73,8 @@ static inline void client_response_finip(struct client_response *response) {
 
 /* One request and its reply. 0 for a status below 300. Else the error that the server named, with
  * its text, or what went wrong on the way. Transient failures are tried again, at the next
- * endpoint, unless the sink has seen bytes already. response is begun anew. */
+ * endpoint and at each of them at least once, unless the sink has seen bytes already. response is
+ * begun anew. */
 int client_perform(struct client *client, const struct client_request *request,
                    struct client_response *response, struct err *err);
 
