@@ -222,8 +222,8 @@ static void free_samples(struct sample *samples) {
 }
 
 /* Changes bytes of a volume file behind the store's back. */
-static void overwrite(struct world *world, const struct sample *sample, int64_t offset_in_region,
-                      const void *data, size_t size) {
+/* The volume that the chunk lies in, and where. */
+static int open_region(struct world *world, const struct sample *sample, int64_t *ret_offset) {
     struct index_entry entry;
     assert_int_equal(index_get(world->store->index, sample->id, &entry, NULL), 0);
     struct volume *volume;
@@ -231,11 +231,30 @@ static void overwrite(struct world *world, const struct sample *sample, int64_t 
                      0);
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/volumes/%s", world->dir, volume->name);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    assert_int_equal(pwrite(fd, data, size, (off_t)((int64_t)entry.offset + offset_in_region)),
-                     size);
-    close(fd);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
     volume_unref(volume);
+    *ret_offset = (int64_t)entry.offset;
+    return fd;
+}
+
+static void overwrite(struct world *world, const struct sample *sample, int64_t offset_in_region,
+                      const void *data, size_t size) {
+    int64_t region;
+    int fd = open_region(world, sample, &region);
+    assert_int_equal(pwrite(fd, data, size, (off_t)(region + offset_in_region)), size);
+    close(fd);
+}
+
+/* Whatever the byte was, it is another one now. */
+static void damage(struct world *world, const struct sample *sample, int64_t offset_in_region) {
+    int64_t region;
+    char byte;
+    int fd = open_region(world, sample, &region);
+    assert_int_equal(pread(fd, &byte, 1, (off_t)(region + offset_in_region)), 1);
+    byte ^= 0x40;
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)(region + offset_in_region)), 1);
+    close(fd);
 }
 
 static uint64_t blocks_used(const struct world *world) {
@@ -404,7 +423,7 @@ static void test_damage_is_never_given(void **state) {
             static const int64_t offsets[] = {0, 24, 80};
             int64_t offset =
                 where > 0 ? offsets[where] : (int64_t)chunk_header_room(sample.length) + 100000;
-            overwrite(world, &sample, offset, "?", 1);
+            damage(world, &sample, offset);
             assert_int_equal(get(world->store, &sample), ERR_CORRUPT);
             int fd = -1;
             assert_int_equal(local_open(world->store, sample.id, &fd, NULL), ERR_CORRUPT);
