@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,8 +16,17 @@
 #include "cli/verify.h"
 
 #define SINGLE_BYTES_MAX ((uint64_t)1 << 30) /* more than that: parts */
-#define PART_BYTES_MIN ((uint64_t)64 << 20)
+#define CUT_WINDOW ((size_t)64 << 10)
+#define PART_BYTES_MIN (((uint64_t)64 << 20) - CUT_WINDOW) /* with a cut moved: one chunk */
 #define SENDERS 4u
+
+/* Where to cut bytes of which this is the end: after the last newline near it, so that a job finds
+ * whole lines in a part (ARCHITECTURE.md, A write). */
+static size_t cut_of(const char *data, size_t size) {
+    size_t window = size < CUT_WINDOW ? size : CUT_WINDOW;
+    const char *newline = memrchr(data + size - window, '\n', window);
+    return newline != NULL ? (size_t)(newline - data) + 1 : size;
+}
 
 /* ---- a range of a file as a body ---- */
 
@@ -92,11 +102,21 @@ struct senders {
     struct err err;     /* of the one that set failure */
 };
 
+/* Where the part begins, and the one before it ends. */
+static uint64_t part_edge(const struct senders *senders, unsigned index) {
+    char window[CUT_WINDOW];
+    uint64_t edge = index * senders->part_bytes;
+    if (index == 0 || edge >= senders->size)
+        return edge < senders->size ? edge : senders->size;
+    ssize_t count = pread(senders->fd, window, sizeof window, (off_t)(edge - sizeof window));
+    return count == sizeof window ? edge - sizeof window + cut_of(window, sizeof window) : edge;
+}
+
 static int send_part(struct senders *senders, struct client *client, unsigned index,
                      struct err *err) {
-    uint64_t offset = index * senders->part_bytes, left = senders->size - offset;
+    uint64_t offset = part_edge(senders, index);
     struct range range;
-    range_init(&range, senders->fd, offset, left < senders->part_bytes ? left : senders->part_bytes,
+    range_init(&range, senders->fd, offset, part_edge(senders, index + 1) - offset,
                senders->progress);
     struct client_request request = {.source = &range.source};
     int status =
@@ -158,9 +178,9 @@ static int put_file_in_parts(struct client *client, const struct place *place, i
 
 /* ---- a stream ---- */
 
-/* Fills the block as far as the stream goes. */
+/* Fills the block, which holds *size bytes, as far as the stream goes. */
 static int read_block(int fd, char *block, size_t *ret_size, struct err *err) {
-    size_t size = 0;
+    size_t size = *ret_size;
     while (size < PART_BYTES_MIN) {
         ssize_t count = read(fd, block + size, PART_BYTES_MIN - size);
         if (count < 0 && errno != EINTR)
@@ -192,8 +212,10 @@ static int send_blocks(struct multipart *multipart, struct client *client, int f
     size_t size = PART_BYTES_MIN; /* the first is full already */
     int status = 0;
     while (size > 0 && status == 0) {
-        status = send_block(multipart, client, (struct span){block, size}, err);
-        progress_add(progress, (int64_t)size);
+        size_t cut = size == PART_BYTES_MIN ? cut_of(block, size) : size;
+        status = send_block(multipart, client, (struct span){block, cut}, err);
+        progress_add(progress, (int64_t)cut);
+        memmove(block, block + cut, size -= cut);
         if (status == 0)
             status = read_block(fd, block, &size, err);
     }
@@ -214,7 +236,7 @@ static int put_block(struct client *client, const struct place *place, struct sp
 static int put_stream(struct client *client, const struct place *place, int fd,
                       struct progress *progress, struct err *err) {
     _cleanup_(freep) char *block = malloc(PART_BYTES_MIN);
-    size_t size;
+    size_t size = 0;
     if (block == NULL)
         return ERR_NOMEM;
     int status = read_block(fd, block, &size, err);
