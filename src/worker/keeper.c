@@ -71,8 +71,8 @@ static int task_main(void *argument) {
     if (nice(TASK_NICE) == -1)
         errno = 0; /* -1 is a priority, too; and nothing depends on it */
     bool ready = setpgid(0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
-                 setpriority(PRIO_PROCESS, 0, TASK_NICE) == 0 && dup2(start->fds[0], 0) == 0 &&
-                 dup2(start->fds[1], 1) == 1 && dup2(start->fds[2], 2) == 2 &&
+                 dup2(start->fds[0], 0) == 0 && dup2(start->fds[1], 1) == 1 &&
+                 dup2(start->fds[2], 2) == 2 &&
                  close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0 &&
                  sigprocmask(SIG_SETMASK, &none, NULL) == 0 &&
                  limit(RLIMIT_FSIZE, task->file_bytes_max) == 0 &&

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,6 +53,12 @@ static int setup_best(void **state) {
 
 static int setup_low(void **state) {
     return setup(state, 2);
+}
+
+/* A launcher that is itself nice, as under nice(1): an ordinary user cannot go back. */
+static int setup_nice(void **state) {
+    errno = 0;
+    return nice(1) == -1 && errno != 0 ? -1 : setup_best(state);
 }
 
 static int teardown(void **state) {
@@ -138,6 +145,14 @@ static void test_clean_start(void **state) {
     snprintf(expected, sizeof expected, "4\nHOME PATH PWD 0\n%u\n",
              geteuid() == 0 ? 65534u : geteuid());
     assert_string_equal(f->output, expected);
+}
+
+static void test_nicer_than_nice(void **state) {
+    struct fixture *f = *state;
+    int wanted = getpriority(PRIO_PROCESS, 0) + 5;
+    run(f, "nice", NULL);
+    assert_exit(f, 0);
+    assert_int_equal(atoi(f->output), wanted < 19 ? wanted : 19);
 }
 
 static void test_time_limit(void **state) {
@@ -363,6 +378,7 @@ int main(void) {
         BOTH(test_denied_calls),
         BOTH(test_kill),
         BOTH(test_keeper_dies),
+        cmocka_unit_test_setup_teardown(test_nicer_than_nice, setup_nice, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
