@@ -10,19 +10,21 @@ MESON_SAN = $(if $(SAN),-Db_sanitize=$(subst address,address$(,)undefined,$(SAN)
 all: configure
 	@ninja -C $(BUILD)
 
-# Source files are found by name: configure anew when that list has changed.
+# Source files are found by name, unit tests built when cmocka is there: configure anew when either
+# has changed.
 configure:
 	@tools/deps build
 	@mkdir -p $(BUILD)
 	@for kind in lib proto test fuzz sim bench; do tools/sources $$kind; done > $(BUILD)/sources.new
+	@if pkg-config --exists cmocka; then echo cmocka; fi >> $(BUILD)/sources.new
 	@if [ ! -f $(BUILD)/build.ninja ]; then CC=$(CC) meson setup $(BUILD) $(MESON_SAN) $(MESON_ARGS) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; \
 	elif ! cmp -s $(BUILD)/sources.new $(BUILD)/sources.list; then meson setup --reconfigure $(BUILD) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; fi
 	@mv $(BUILD)/sources.new $(BUILD)/sources.list
 
 .PHONY: unit sim demo check rounds bench fuzz format tidy install clean help
-unit: configure ## unit tests only
-	@tools/deps check
-	@ninja -C $(BUILD)
+unit: ## unit tests only
+	@tools/deps build check
+	@$(MAKE) --no-print-directory all
 	@meson test -C $(BUILD) --suite unit --no-rebuild --print-errorlogs
 
 sim: configure ## simulator: SEED=7 replays one, SEEDS=1..1000 runs many
