@@ -9,7 +9,8 @@
 #include "cli/progress.h"
 
 #define PATH_SIZE 192
-#define WAIT_IDLE_MS 60000u /* a wait is answered sooner */
+#define READ_IDLE_MS 10000u   /* a wait is answered sooner */
+#define SUBMIT_IDLE_MS 60000u /* its inputs may be many */
 
 bool job_is_running(const struct job_info *job) {
     return strcmp(job->state, "running") == 0;
@@ -19,6 +20,7 @@ int job_request(struct client *client, const char *method, const char *path, jso
                 json_t **ret_reply, struct err *err) {
     _cleanup_(client_response_finip) struct client_response response = CLIENT_RESPONSE_INIT;
     _cleanup_(freep) char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    uint64_t idle_ms_max = body != NULL ? SUBMIT_IDLE_MS : READ_IDLE_MS;
     json_decref(body);
     const struct http1_header type = {SPAN_LITERAL("Content-Type"),
                                       SPAN_LITERAL("application/json")};
@@ -27,7 +29,7 @@ int job_request(struct client *client, const char *method, const char *path, jso
                                            .body = span_of(text),
                                            .headers = &type,
                                            .header_count = text != NULL,
-                                           .idle_ms_max = WAIT_IDLE_MS};
+                                           .idle_ms_max = idle_ms_max};
     int status = client_perform(client, &request, &response, err);
     if (status != 0)
         return status;

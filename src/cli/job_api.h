@@ -35,7 +35,7 @@ bool job_is_running(const struct job_info *job);
 /* Sends the JSON object of a job (and drops it): *ret_reply is what the server said of it. */
 int job_submit(struct client *client, json_t *spec, json_t **ret_reply, struct err *err);
 
-/* The job as it is now; wait: once it has ended, or after about half a minute. */
+/* The job as it is now; wait: once it has ended, or after some seconds. */
 int job_get(struct client *client, const char *name, bool wait, struct job_info *ret_job,
             struct err *err);
 int job_cancel(struct client *client, const char *name, struct err *err);

@@ -14,7 +14,9 @@
 #include "base/cleanup.h"
 #include "os/clock.h"
 
-#define GIVE_UP_MS 60000u /* without any server that answers */
+#define GIVE_UP_MS 60000u    /* without any server that answers */
+#define STREAM_IDLE_MS 8000u /* the job is slow or the server hangs: to ask another costs little   \
+                              */
 #define RETRY_MS 100u
 #define PROGRESS_MS 500u
 
@@ -179,7 +181,8 @@ static int stream_once(struct client *client, const char *name, struct output *o
                                            .params = &from,
                                            .param_count = 1,
                                            .sink = write_stdout,
-                                           .sink_context = output};
+                                           .sink_context = output,
+                                           .idle_ms_max = STREAM_IDLE_MS};
     return client_perform(client, &request, &response, err);
 }
 

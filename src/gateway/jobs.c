@@ -12,7 +12,8 @@
 #include "os/clock.h"
 
 #define JOBS_PATH "/-/api/v1/jobs/"
-#define WAIT_MS_MAX 25000
+#define WAIT_MS_MAX                                                                                \
+    5000 /* clients ask again; one that hears nothing for longer may take us for dead */
 #define LIST_MAX 10000u
 
 /* ---- a job as JSON ---- */
