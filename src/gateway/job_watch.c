@@ -119,7 +119,6 @@ void job_wake_scheduler(struct request *request, struct id128 id) {
     Pb__JobNews *news;
     watch.job = pb_id(&id);
     if (sched != NULL)
-        sched_client_watch(sched, &watch, clock_deadline_ms(SCHED_POLL_MS), &request->arena, &news,
-                           NULL);
+        sched_client_watch(sched, &watch, clock_deadline_ms(CALL_MS), &request->arena, &news, NULL);
     sched_client_free(sched);
 }

@@ -9,14 +9,14 @@
 #include "core/catalog_plan.h"
 #include "os/clock.h"
 
-#define FILL_MS 1500u                  /* for the input of reduce tasks: well within a lease */
-#define RETRY_MS 20u                   /* between rounds over the voters while there is no leader */
-#define ATTEMPT_MS (2 * SCHED_POLL_MS) /* a node silent for so long is left for another */
+#define FILL_MS 1500u /* for the input of reduce tasks: well within a lease */
+#define RETRY_MS 20u  /* between rounds over the voters while there is no leader */
+#define ATTEMPT_MS (SCHED_POLL_MS + 300) /* a node silent for so long is left for another */
 
 struct sched_client {
     struct meta_client *meta;
     struct rpc_client *rpc;
-    atomic_uint leader; /* node that answered last; a hint */
+    atomic_uint leader; /* the node to ask first; 0: any */
 };
 
 struct sched_client *sched_client_new(struct meta_client *meta, struct rpc_client *rpc) {
@@ -52,24 +52,41 @@ static int ask(struct sched_client *client, uint32_t node, uint16_t type, struct
                     attempt_ns < deadline_ns ? attempt_ns : deadline_ns, reply, err);
 }
 
-/* The node that answered last, then the other voters. */
+/* The voter after this one (or the first, after a stranger) that is up; any, when none is. */
+static uint32_t next_voter(const struct place_map *map, uint32_t node) {
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < map->voter_count; i++)
+        if (map->voters[i] == node)
+            at = i + 1;
+    for (uint32_t i = 0; i < map->voter_count; i++) {
+        uint32_t voter = map->voters[(at + i) % map->voter_count];
+        const struct place_node *known = place_node(map, voter);
+        if (known == NULL || !known->down)
+            return voter;
+    }
+    return map->voters[at % map->voter_count];
+}
+
+/* The node that answered last, then the other voters. One that does not answer is left at once, so
+ * that a call whose deadline it used up is not the rule for those that follow. */
 static int ask_round(struct sched_client *client, uint16_t type, struct span request,
                      uint64_t deadline_ns, struct buf *reply, struct err *err) {
-    uint32_t hint = atomic_load(&client->leader);
-    int rc = hint != 0 ? ask(client, hint, type, request, deadline_ns, reply, err) : ERR_NO_LEADER;
-    if (!tries_elsewhere(rc))
-        return rc;
     _cleanup_(unref_map) struct place_map *map = meta_map(client->meta);
+    if (map->voter_count == 0)
+        return err_set(err, ERR_NO_LEADER, "no voter is known");
+    uint32_t node = atomic_load(&client->leader);
+    if (node == 0)
+        node = next_voter(map, 0);
+    int rc = 0;
     for (uint32_t i = 0; i < map->voter_count; i++) {
-        if (map->voters[i] == hint)
-            continue;
-        rc = ask(client, map->voters[i], type, request, deadline_ns, reply, err);
-        if (!tries_elsewhere(rc)) {
-            atomic_store(&client->leader, map->voters[i]);
+        rc = ask(client, node, type, request, deadline_ns, reply, err);
+        if (tries_elsewhere(rc))
+            node = next_voter(map, node);
+        atomic_store(&client->leader, node);
+        if (!tries_elsewhere(rc))
             return rc;
-        }
     }
-    return map->voter_count > 0 ? rc : err_set(err, ERR_NO_LEADER, "no voter is known");
+    return rc;
 }
 
 static int call(struct sched_client *client, uint16_t type, const ProtobufCMessage *request,
