@@ -254,6 +254,9 @@ static void test_buckets(void **state) {
     EXPECT(404, "DELETE", "/bucket");
     EXPECT(404, "PUT", "/bucket/key", .body = text_body("data"));
     assert_body(&reply, "NoSuchBucket");
+    char *data = big_lines(2 << 20);
+    EXPECT(404, "PUT", "/bucket/key", .body = {data, 2 << 20});
+    free(data);
     END;
 }
 

@@ -11,6 +11,7 @@
 #include "wire/xml.h"
 
 #define ETAG_SIZE 33
+#define EARLY_CHECK_BYTES_MIN ((uint64_t)1 << 20)
 
 static void fill_conditions(struct request *request, Pb__Conditions *conditions) {
     pb__conditions__init(conditions);
@@ -65,12 +66,22 @@ static int put_record(struct request *request, struct content *content,
 
 /* ---- PUT ---- */
 
+/* Before much is received that would be thrown away; for the rest the record's own check will do. */
+static int check_bucket_early(struct request *request) {
+    Pb__Bucket *bucket;
+    return request->body.length > EARLY_CHECK_BYTES_MIN
+               ? catalogue_bucket(request, request->bucket, &bucket)
+               : 0;
+}
+
 static int put_body(struct request *request) {
     struct metadata metadata;
     struct content content = {.request = request};
     Pb__Object object;
     char etag[ETAG_SIZE];
     int rc = metadata_read(request, &metadata);
+    if (rc == 0)
+        rc = check_bucket_early(request);
     if (rc != 0)
         return rc;
     rc = object_receive(request, &content, true /* may be inline */);

@@ -23,8 +23,8 @@
 #define HEAD_MS_MAX 30000    /* from a head's first byte to its last */
 #define REQUEST_MS_MAX 30000 /* of waiting for the catalogue and the stores */
 #define LINGER_MS 50
-#define FAREWELL_MS 500
-#define FAREWELL_BYTES ((size_t)1 << 20)
+#define FAREWELL_MS 3000
+#define FAREWELL_BYTES ((size_t)64 << 20)
 
 static_assert(INPUT_BYTES >= HTTP1_HEAD_BYTES_MAX, "a head must fit");
 
