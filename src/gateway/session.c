@@ -140,25 +140,27 @@ static int serve_whole(struct request *request) {
     return handle(request);
 }
 
-enum next { NEXT_REQUEST, NEXT_PARK, NEXT_CLOSE };
+enum next { NEXT_REQUEST, NEXT_PARK, NEXT_CLOSE, NEXT_FAREWELL };
 
 static enum next serve_one(struct request *request) {
     enum head head = HEAD_WHOLE;
     int rc = read_head(request, &head);
     if (rc == 0 && head != HEAD_WHOLE)
         return head == HEAD_LATER ? NEXT_PARK : NEXT_CLOSE;
+    bool is_in_step = rc == 0; /* else where the next head would begin is unknown */
     if (rc == 0)
         rc = serve_whole(request);
-    else
-        request->reply.must_close = true; /* where the next head would begin is unknown */
-    if (!body_drain(request))
+    if (!is_in_step || !body_drain(request)) {
+        is_in_step = false;
         request->reply.must_close = true;
+    }
     if (rc != 0)
         reply_failure(request, rc);
     body_close(request);
     arena_fini(&request->arena);
-    bool closes = request->reply.must_close || !request->http.keep_alive;
-    return closes ? NEXT_CLOSE : NEXT_REQUEST;
+    if (!is_in_step)
+        return NEXT_FAREWELL;
+    return request->reply.must_close || !request->http.keep_alive ? NEXT_CLOSE : NEXT_REQUEST;
 }
 
 /* ---- the connection ---- */
@@ -185,9 +187,9 @@ static enum server_verdict serve(struct gateway *gateway, struct server_conn *co
     for (;;) {
         request_init(&work->request, gateway, conn, &work->input);
         enum next next = serve_one(&work->request);
-        if (next == NEXT_CLOSE)
+        if (next == NEXT_FAREWELL)
             say_farewell(conn, &work->input);
-        if (next == NEXT_CLOSE || server_is_stopping(conn->server))
+        if (next == NEXT_FAREWELL || next == NEXT_CLOSE || server_is_stopping(conn->server))
             return SERVER_CLOSE;
         if (next == NEXT_PARK)
             return SERVER_PARK;
