@@ -12,6 +12,7 @@
 
 #define ETAG_SIZE 33
 #define EARLY_CHECK_BYTES_MIN ((uint64_t)1 << 20)
+#define COMMAND_MS_MAX 30000
 
 static void fill_conditions(struct request *request, Pb__Conditions *conditions) {
     pb__conditions__init(conditions);
@@ -56,7 +57,8 @@ static int put_record(struct request *request, struct content *content,
     put.conditions = &conditions;
     command.op_case = PB__COMMAND__OP_PUT_OBJECT;
     command.put_object = &put;
-    request->deadline_ns = clock_deadline_ms(30000); /* anew: the body may have taken its time */
+    /* Anew: the body may have taken its time. */
+    request->deadline_ns = clock_deadline_ms(COMMAND_MS_MAX);
     int rc = request_memory(request);
     if (rc == 0)
         rc = catalogue_write(request, request->bucket, request->key, &command, &reply);
@@ -66,7 +68,7 @@ static int put_record(struct request *request, struct content *content,
 
 /* ---- PUT ---- */
 
-/* Before much is received that would be thrown away; for the rest the record's own check will do. */
+/* Before much is received that would be thrown away; for the rest the record's check will do. */
 static int check_bucket_early(struct request *request) {
     Pb__Bucket *bucket;
     return request->body.length > EARLY_CHECK_BYTES_MIN
