@@ -124,10 +124,13 @@ int cgroup_make(const struct cgroup_parent *parent, unsigned number, unsigned pr
         open_in(memory, cgroup.is_v2 ? "memory.max" : "memory.limit_in_bytes", O_WRONLY);
     cgroup.events_fd =
         open_in(memory, cgroup.is_v2 ? "memory.events" : "memory.oom_control", O_RDONLY);
+    cgroup.procs_fds[0] = open_in(memory, "cgroup.procs", O_WRONLY);
+    cgroup.procs_fds[1] = parent->is_v2 ? -1 : open_in(pids, "cgroup.procs", O_WRONLY);
     snprintf(text, sizeof text, "%u", processes_max);
-    int code = cgroup.limit_fd < 0 || cgroup.events_fd < 0
-                   ? err_errno(err, errno, "cannot open a control group")
-                   : write_text(pids, "pids.max", text, err);
+    bool is_open = cgroup.limit_fd >= 0 && cgroup.events_fd >= 0 && cgroup.procs_fds[0] >= 0 &&
+                   (parent->is_v2 || cgroup.procs_fds[1] >= 0);
+    int code = !is_open ? err_errno(err, errno, "cannot open a control group")
+                        : write_text(pids, "pids.max", text, err);
     if (code != 0) {
         cgroup_close(&cgroup);
         cgroup_remove(parent, &cgroup);
@@ -137,14 +140,14 @@ int cgroup_make(const struct cgroup_parent *parent, unsigned number, unsigned pr
     return 0;
 }
 
-int cgroup_add(const struct cgroup_parent *parent, const struct cgroup *cgroup, pid_t pid,
-               struct err *err) {
-    char path[PATH_MAX], text[24];
-    snprintf(text, sizeof text, "%d", (int)pid);
-    child_path(parent->memory, cgroup->number, path);
-    int code = write_text(path, "cgroup.procs", text, err);
-    child_path(parent->pids, cgroup->number, path);
-    return code != 0 || parent->is_v2 ? code : write_text(path, "cgroup.procs", text, err);
+int cgroup_enter(struct cgroup *cgroup, struct err *err) {
+    for (int i = 0; i < 2; i++) {
+        if (cgroup->procs_fds[i] >= 0 && write(cgroup->procs_fds[i], "0", 1) != 1)
+            return err_errno(err, errno, "cannot enter a control group");
+        fd_closep(&cgroup->procs_fds[i]);
+        cgroup->procs_fds[i] = -1;
+    }
+    return 0;
 }
 
 void cgroup_remove(const struct cgroup_parent *parent, const struct cgroup *cgroup) {
@@ -157,9 +160,13 @@ void cgroup_remove(const struct cgroup_parent *parent, const struct cgroup *cgro
 }
 
 void cgroup_close(struct cgroup *cgroup) {
+    fd_closep(&cgroup->procs_fds[0]);
+    fd_closep(&cgroup->procs_fds[1]);
     fd_closep(&cgroup->limit_fd);
     fd_closep(&cgroup->events_fd);
-    cgroup->limit_fd = cgroup->events_fd = -1;
+    unsigned number = cgroup->number;
+    *cgroup = CGROUP_NONE;
+    cgroup->number = number;
 }
 
 int cgroup_limit_memory(const struct cgroup *cgroup, uint64_t bytes) {

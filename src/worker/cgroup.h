@@ -19,11 +19,12 @@ struct cgroup_parent { /* a group of the launcher's own, above those of its sand
 struct cgroup {
     bool is_v2;
     unsigned number;
-    int limit_fd;  /* open for writing: the memory limit */
-    int events_fd; /* counts what was killed for it */
+    int procs_fds[2]; /* open for writing: who is in it, for memory and for processes */
+    int limit_fd;     /* open for writing: the memory limit */
+    int events_fd;    /* counts what was killed for it */
 };
 
-#define CGROUP_NONE ((struct cgroup){.limit_fd = -1, .events_fd = -1})
+#define CGROUP_NONE ((struct cgroup){.procs_fds = {-1, -1}, .limit_fd = -1, .events_fd = -1})
 
 /* Finds where groups can be made, and makes the parent. ERR_NOT_IMPLEMENTED where there is no such
  * place. */
@@ -33,8 +34,9 @@ void cgroup_parent_remove(const struct cgroup_parent *parent);
 /* A group for one sandbox, with its process limit; number is its name. */
 int cgroup_make(const struct cgroup_parent *parent, unsigned number, unsigned processes_max,
                 struct cgroup *ret_cgroup, struct err *err);
-int cgroup_add(const struct cgroup_parent *parent, const struct cgroup *cgroup, pid_t pid,
-               struct err *err);
+/* Moves the calling process into it. May take ten milliseconds and more: the kernel waits for all
+ * others to be out of the way. */
+int cgroup_enter(struct cgroup *cgroup, struct err *err);
 /* Once all its processes are dead. */
 void cgroup_remove(const struct cgroup_parent *parent, const struct cgroup *cgroup);
 void cgroup_close(struct cgroup *cgroup);

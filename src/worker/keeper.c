@@ -31,7 +31,7 @@
 #define STDERR_RING (2 * LAUNCH_STDERR_BYTES)
 
 struct keeper {
-    const struct jail *jail;
+    struct jail *jail;
     int socket;
     int scratch_fd;
     unsigned processors;
@@ -72,8 +72,7 @@ static int task_main(void *argument) {
         errno = 0; /* -1 is a priority, too; and nothing depends on it */
     bool ready = setpgid(0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
                  dup2(start->fds[0], 0) == 0 && dup2(start->fds[1], 1) == 1 &&
-                 dup2(start->fds[2], 2) == 2 &&
-                 close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0 &&
+                 dup2(start->fds[2], 2) == 2 && close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0 &&
                  sigprocmask(SIG_SETMASK, &none, NULL) == 0 &&
                  limit(RLIMIT_FSIZE, task->file_bytes_max) == 0 &&
                  limit(RLIMIT_CPU, (task->time_ms_max / 1000 + TIME_SLACK_S) *
@@ -301,7 +300,7 @@ static int keeper_init(struct keeper *keeper, struct err *err) {
     return keeper->scratch_fd < 0 ? err_errno(err, errno, "cannot open the scratch directory") : 0;
 }
 
-noreturn void keeper_main(int socket, const struct jail *jail) {
+noreturn void keeper_main(int socket, struct jail *jail) {
     static struct keeper keeper; /* large, and this process has one */
     keeper.jail = jail;
     keeper.socket = socket;

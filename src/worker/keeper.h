@@ -10,6 +10,6 @@
 
 /* Sends launch_opened over the socket, then serves it until the other side closes. One thread,
  * nothing shared. */
-noreturn void keeper_main(int socket, const struct jail *jail);
+noreturn void keeper_main(int socket, struct jail *jail);
 
 #endif

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "os/clock.h"
 #include "worker/cgroup.h"
 #include "worker/environment.h"
 #include "worker/keeper.h"
@@ -26,8 +27,8 @@
 #include "worker/scratch.h"
 #include "worker/tree.h"
 
-#define QUIET_MS 20
-#define SPARES 2 /* a sandbox that is ready saves the first task of a job some milliseconds */
+#define SPARE_DELAY_MS 5 /* the task that took one goes first */
+#define SPARES 3 /* a sandbox that is ready saves the first task of a job some milliseconds */
 
 struct ward { /* a keeper that lives */
     pid_t pid;
@@ -47,6 +48,7 @@ struct nursery {
     struct cgroup_parent cgroups;
     char no_cgroups[sizeof((struct err *)0)->text]; /* why */
     unsigned cgroup_number;
+    uint64_t spare_at_ns; /* when to make the next spare */
     unsigned count;
     struct ward wards[LAUNCH_SANDBOXES_MAX];
 };
@@ -91,7 +93,7 @@ static void remove_scratch(struct ward *ward) {
 }
 
 /* In the new process: waits until its ids are mapped, then never returns. */
-static noreturn void become_keeper(struct nursery *nursery, int socket, const struct jail *jail) {
+static noreturn void become_keeper(struct nursery *nursery, int socket, struct jail *jail) {
     for (unsigned i = 0; i < nursery->count; i++)
         fd_closep(&nursery->wards[i].socket); /* else others would not see main's end close */
     close(nursery->socket);
@@ -105,8 +107,8 @@ static noreturn void become_keeper(struct nursery *nursery, int socket, const st
 }
 
 /* theirs: the keeper's end of its socket. */
-static int fork_keeper(struct nursery *nursery, const struct jail *jail, struct ward *ward,
-                       int theirs, struct err *err) {
+static int fork_keeper(struct nursery *nursery, struct jail *jail, struct ward *ward, int theirs,
+                       struct err *err) {
     int flags = jail_clone_flags(jail->level, jail->net_namespace) | SIGCHLD;
     ward->pid = (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, 0);
     if (ward->pid < 0)
@@ -116,8 +118,6 @@ static int fork_keeper(struct nursery *nursery, const struct jail *jail, struct 
         become_keeper(nursery, theirs, jail);
     }
     int code = jail->level >= 3 ? jail_map_ids(ward->pid, err) : 0;
-    if (code == 0 && jail->cgroup.limit_fd >= 0)
-        code = cgroup_add(&nursery->cgroups, &ward->cgroup, ward->pid, err);
     if (code == 0 && write(ward->socket, "", 1) != 1)
         code = err_errno(err, errno, "cannot start a keeper");
     if (code != 0) {
@@ -238,8 +238,10 @@ static bool serve_one(struct nursery *nursery) {
     memcpy(opened.text, err.text, sizeof opened.text);
     int code = launch_send(nursery->socket, &opened, sizeof opened, &fd, opened.code == 0, NULL);
     fd_closep(&fd);
-    if (opened.code == 0)
+    if (opened.code == 0) {
         nursery->spare_level = (int)request.level;
+        nursery->spare_at_ns = clock_deadline_ms(SPARE_DELAY_MS);
+    }
     return code == 0;
 }
 
@@ -321,10 +323,11 @@ noreturn void nursery_main(int socket, const char *dir) {
     }
     struct pollfd polls[] = {{socket, POLLIN, 0}, {nursery.child_signal, POLLIN, 0}};
     for (;;) {
-        int ready = poll(polls, 2, lacks_spares(&nursery) ? QUIET_MS : -1);
+        bool lacks = lacks_spares(&nursery);
+        int ready = poll(polls, 2, lacks ? clock_poll_ms(nursery.spare_at_ns) : -1);
         if (ready < 0 && errno != EINTR)
             end(&nursery);
-        if (ready == 0)
+        if (lacks && clock_now_ns() >= nursery.spare_at_ns)
             add_spare(&nursery);
         if (ready <= 0)
             continue;
