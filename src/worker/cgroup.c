@@ -140,10 +140,10 @@ int cgroup_make(const struct cgroup_parent *parent, unsigned number, unsigned pr
     return 0;
 }
 
-int cgroup_enter(struct cgroup *cgroup, struct err *err) {
+int cgroup_enter(struct cgroup *cgroup) {
     for (int i = 0; i < 2; i++) {
         if (cgroup->procs_fds[i] >= 0 && write(cgroup->procs_fds[i], "0", 1) != 1)
-            return err_errno(err, errno, "cannot enter a control group");
+            return errno;
         fd_closep(&cgroup->procs_fds[i]);
         cgroup->procs_fds[i] = -1;
     }

@@ -34,9 +34,10 @@ void cgroup_parent_remove(const struct cgroup_parent *parent);
 /* A group for one sandbox, with its process limit; number is its name. */
 int cgroup_make(const struct cgroup_parent *parent, unsigned number, unsigned processes_max,
                 struct cgroup *ret_cgroup, struct err *err);
-/* Moves the calling process into it. May take ten milliseconds and more: the kernel waits for all
- * others to be out of the way. */
-int cgroup_enter(struct cgroup *cgroup, struct err *err);
+/* Moves the calling process, whatever its user, into it, unless it is there. May take ten
+ * milliseconds and more: the kernel waits for all others to be out of the way. Returns 0 or an
+ * errno. */
+int cgroup_enter(struct cgroup *cgroup);
 /* Once all its processes are dead. */
 void cgroup_remove(const struct cgroup_parent *parent, const struct cgroup *cgroup);
 void cgroup_close(struct cgroup *cgroup);

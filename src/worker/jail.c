@@ -105,10 +105,8 @@ static int enter_scratch(const struct jail *jail, struct err *err) {
     return 0;
 }
 
-int jail_enter(struct jail *jail, struct err *err) {
-    int code = cgroup_enter(&jail->cgroup, err);
-    if (code == 0)
-        code = become_task_user(jail->root, err);
+int jail_enter(const struct jail *jail, struct err *err) {
+    int code = become_task_user(jail->root, err);
     if (code == 0)
         code = enter_scratch(jail, err);
     if (code == 0 && jail->level >= 3 && sethostname("quern", 5) != 0)

@@ -36,6 +36,6 @@ int jail_map_ids(pid_t keeper, struct err *err);
 
 /* By the keeper, once the ids are mapped. The current directory is then the scratch directory, for
  * good. */
-int jail_enter(struct jail *jail, struct err *err);
+int jail_enter(const struct jail *jail, struct err *err);
 
 #endif

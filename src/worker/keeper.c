@@ -181,26 +181,30 @@ static bool has_cgroup(const struct keeper *keeper) {
     return keeper->jail->cgroup.limit_fd >= 0;
 }
 
-/* By the kernel for all of a task together, where there is a control group. */
+/* By the kernel for all of a task together, where there is a control group; it is entered for the
+ * first task that has such a limit. Returns 0 or an errno. */
 static int limit_memory(struct keeper *keeper) {
-    const struct cgroup *cgroup = &keeper->jail->cgroup;
+    struct cgroup *cgroup = &keeper->jail->cgroup;
     uint64_t bytes = keeper->message.task.memory_bytes_max;
-    if (!has_cgroup(keeper))
+    if (!has_cgroup(keeper) || bytes == keeper->memory_limit)
         return 0;
-    keeper->memory_kills = cgroup_memory_kills(cgroup);
-    if (bytes == keeper->memory_limit)
-        return 0;
-    keeper->memory_limit = bytes;
-    return cgroup_limit_memory(cgroup, bytes);
+    int failure = cgroup_enter(cgroup);
+    if (failure == 0)
+        failure = cgroup_limit_memory(cgroup, bytes);
+    if (failure == 0)
+        keeper->memory_limit = bytes;
+    return failure;
 }
 
 /* A task that failed when its memory was nearly used up has failed for that. */
 static bool failed_for_memory(const struct keeper *keeper, const struct launch_result *result) {
-    const struct launch_task *task = &keeper->message.task;
+    uint64_t bytes_max = keeper->message.task.memory_bytes_max;
+    if (bytes_max == 0)
+        return false;
     if (has_cgroup(keeper) && cgroup_memory_kills(&keeper->jail->cgroup) != keeper->memory_kills)
         return true;
-    return task->memory_bytes_max > 0 && result->end == LAUNCH_ENDED && result->wait_status != 0 &&
-           result->peak_bytes >= task->memory_bytes_max - task->memory_bytes_max / 16;
+    return result->end == LAUNCH_ENDED && result->wait_status != 0 &&
+           result->peak_bytes >= bytes_max - bytes_max / 16;
 }
 
 static void end_task(struct keeper *keeper, pid_t pid, struct launch_result *result) {
@@ -237,6 +241,8 @@ static void run_task(struct keeper *keeper, const int fds[2], char **environment
                      struct launch_result *result) {
     int pipe_fds[2];
     int failure = limit_memory(keeper);
+    if (keeper->memory_limit > 0)
+        keeper->memory_kills = cgroup_memory_kills(&keeper->jail->cgroup);
     if (failure == 0 && pipe2(pipe_fds, O_CLOEXEC) != 0)
         failure = errno;
     if (failure != 0) {
