@@ -192,31 +192,35 @@ static int sign(const struct client *client, const struct client_request *reques
                       ret_signed, err);
 }
 
-/* NULL, and everything freed, when memory ran out. */
+/* False, and everything freed, when memory ran out. */
+static bool add_line(struct curl_slist **list, const char *line) {
+    struct curl_slist *longer = line != NULL ? curl_slist_append(*list, line) : NULL;
+    if (longer == NULL)
+        curl_slist_free_all(*list);
+    *list = longer;
+    return longer != NULL;
+}
+
+/* curl leaves out "name:" and sends "name;" with an empty value. */
+static const char *print_header(const struct http1_header *header, struct arena *arena) {
+    return header->value.size == 0 ? arena_printf(arena, "%.*s;", SPAN_ARGS(header->name))
+                                   : arena_printf(arena, "%.*s: %.*s", SPAN_ARGS(header->name),
+                                                  SPAN_ARGS(header->value));
+}
+
+/* NULL when memory ran out. */
 static struct curl_slist *build_headers(const struct client *client,
                                         const struct client_request *request,
                                         const struct sigv4_signed *sign, struct arena *arena) {
-    const char *fixed[] = {
-        arena_printf(arena, "Host: %s", client->config.endpoints[client->current].host),
-        arena_printf(arena, "Authorization: %s", sign->authorization),
-        arena_printf(arena, "x-amz-date: %s", sign->amz_date),
-        arena_printf(arena, "x-amz-content-sha256: %s", sign->content_sha256),
-    };
+    const char *host = client->config.endpoints[client->current].host;
     struct curl_slist *list = NULL;
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed + request->header_count; i++) {
-        const struct http1_header *header = request->headers + i - sizeof fixed / sizeof *fixed;
-        const char *line = i < sizeof fixed / sizeof *fixed ? fixed[i]
-                           : header->value.size == 0
-                               ? arena_printf(arena, "%.*s;", SPAN_ARGS(header->name))
-                               : arena_printf(arena, "%.*s: %.*s", SPAN_ARGS(header->name),
-                                              SPAN_ARGS(header->value));
-        struct curl_slist *longer = line != NULL ? curl_slist_append(list, line) : NULL;
-        if (longer == NULL) {
-            curl_slist_free_all(list);
-            return NULL;
-        }
-        list = longer;
-    }
+    bool good =
+        add_line(&list, arena_printf(arena, "Host: %s", host)) &&
+        add_line(&list, arena_printf(arena, "Authorization: %s", sign->authorization)) &&
+        add_line(&list, arena_printf(arena, "x-amz-date: %s", sign->amz_date)) &&
+        add_line(&list, arena_printf(arena, "x-amz-content-sha256: %s", sign->content_sha256));
+    for (size_t i = 0; i < request->header_count && good; i++)
+        good = add_line(&list, print_header(&request->headers[i], arena));
     return list;
 }
 
