@@ -216,7 +216,9 @@ enum command_verdict command_judge(const struct command *command,
         *ret_status = result->wait_status == ENOENT ? 127 : 126; /* as shells have it */
         snprintf(reason, COMMAND_REASON_SIZE, "cannot run %.64s: %s", command->argv[0],
                  strerror(result->wait_status));
-        return COMMAND_FAILED;
+        /* Too many processes, or too little memory, here and now. */
+        return result->wait_status == EAGAIN || result->wait_status == ENOMEM ? COMMAND_RETRY
+                                                                              : COMMAND_FAILED;
     case LAUNCH_TIME_OVER:
         snprintf(reason, COMMAND_REASON_SIZE, "over its time limit");
         return COMMAND_FAILED;

@@ -116,7 +116,7 @@ int jail_enter(const struct jail *jail, struct err *err) {
     if (code == 0)
         code = drop_capabilities(err);
     if (code == 0 && jail->level >= 2)
-        code = landlock_confine(jail->scratch, jail->hidden, err);
+        code = landlock_confine(jail->scratch, jail->files_fd, jail->hidden, err);
     if (code == 0)
         code = filter_apply(jail->filter, err);
     return code;

@@ -18,6 +18,7 @@ struct jail {
     bool net_namespace;   /* L3 and L4 only */
     struct cgroup cgroup; /* CGROUP_NONE where there are none; always at L4 */
     const struct filter *filter;
+    int files_fd; /* where files given to tasks lie: they may open them again, as /dev/stdout */
     const char *hidden;                /* a path that must not be seen: the data directory */
     bool root;                         /* quern runs as root */
     char scratch[LAUNCH_SCRATCH_SIZE]; /* L1, L2: made before and owned by the task user; else /tmp

@@ -62,15 +62,17 @@ static size_t attributes_size(int abi) {
                       : sizeof(uint64_t);
 }
 
+static int allow_fd(int ruleset, int fd, const char *name, uint64_t access, struct err *err) {
+    struct path_beneath rule = {access, fd};
+    if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) != 0)
+        return err_errno(err, errno, "landlock: %s", name);
+    return 0;
+}
+
 /* A path that does not exist needs no rule. */
 static int allow(int ruleset, const char *path, uint64_t access, struct err *err) {
     _cleanup_(fd_closep) int fd = open(path, O_PATH | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    struct path_beneath rule = {access, fd};
-    if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) != 0)
-        return err_errno(err, errno, "landlock: %s", path);
-    return 0;
+    return fd < 0 ? 0 : allow_fd(ruleset, fd, path, access, err);
 }
 
 static int allow_system(int ruleset, const char *hidden, struct err *err) {
@@ -85,19 +87,22 @@ static int allow_system(int ruleset, const char *hidden, struct err *err) {
     return allow(ruleset, "/proc", FS_READ_FILE | FS_READ_DIR, err);
 }
 
+static uint64_t file_access(int abi) {
+    return FS_READ_FILE | FS_WRITE_FILE | (abi >= 3 ? FS_TRUNCATE : 0);
+}
+
 static int allow_devices(int ruleset, int abi, struct err *err) {
     static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
                                           "/dev/urandom"};
-    uint64_t access = FS_READ_FILE | FS_WRITE_FILE | (abi >= 3 ? FS_TRUNCATE : 0);
     for (unsigned i = 0; i < sizeof devices / sizeof *devices; i++) {
-        int code = allow(ruleset, devices[i], access, err);
+        int code = allow(ruleset, devices[i], file_access(abi), err);
         if (code != 0)
             return code;
     }
     return 0;
 }
 
-int landlock_confine(const char *scratch, const char *hidden, struct err *err) {
+int landlock_confine(const char *scratch, int files_fd, const char *hidden, struct err *err) {
     int abi = landlock_abi();
     struct ruleset_attributes attributes = {handled_access(abi), NET_TCP_ALL, SCOPE_ALL};
     _cleanup_(fd_closep) int ruleset =
@@ -109,6 +114,8 @@ int landlock_confine(const char *scratch, const char *hidden, struct err *err) {
         code = allow_devices(ruleset, abi, err);
     if (code == 0)
         code = allow(ruleset, scratch, handled_access(abi) & ~(FS_MAKE_CHAR | FS_MAKE_BLOCK), err);
+    if (code == 0)
+        code = allow_fd(ruleset, files_fd, "files", file_access(abi), err);
     if (code == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
         code = err_errno(err, errno, "landlock");
     return code;

@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "os/clock.h"
+#include "os/file.h"
 #include "worker/cgroup.h"
 #include "worker/environment.h"
 #include "worker/keeper.h"
@@ -40,6 +41,7 @@ struct ward { /* a keeper that lives */
 struct nursery {
     int socket;
     int child_signal; /* a pipe: a child has died */
+    int files_fd;
     char hidden[PATH_MAX];
     struct filter *filters[2]; /* without and with unix sockets */
     int spare_level;           /* spares are kept ready at this level; 0: none yet */
@@ -174,6 +176,7 @@ static int start_ward(struct nursery *nursery, int level, struct ward *ward, str
                             .net_namespace = net,
                             .cgroup = ward->cgroup,
                             .filter = nursery->filters[net],
+                            .files_fd = nursery->files_fd,
                             .hidden = nursery->hidden,
                             .root = geteuid() == 0};
         snprintf(jail.scratch, sizeof jail.scratch, "%s", level >= 3 ? "/tmp" : ward->scratch);
@@ -284,6 +287,14 @@ static void find_means(struct nursery *nursery) {
     memcpy(nursery->no_cgroups, why.text, sizeof why.text);
 }
 
+static int open_files(struct nursery *nursery, struct err *err) {
+    char path[PATH_MAX + sizeof SCRATCH_FILES + 1];
+    snprintf(path, sizeof path, "%s/%s", nursery->hidden, SCRATCH_FILES);
+    int code = file_make_directories(path, err);
+    nursery->files_fd = code == 0 ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    return code != 0 || nursery->files_fd >= 0 ? code : err_errno(err, errno, "%s", path);
+}
+
 static int nursery_init(struct nursery *nursery, const char *dir, struct err *err) {
     setsid(); /* a terminal's Ctrl-C is for main */
     prctl(PR_SET_NAME, "quern-launcher");
@@ -293,8 +304,11 @@ static int nursery_init(struct nursery *nursery, const char *dir, struct err *er
         return err_errno(err, errno, "cannot set up the launcher");
     if (realpath(dir, nursery->hidden) == NULL)
         return err_errno(err, errno, "%s", dir);
+    int code = open_files(nursery, err);
+    if (code != 0)
+        return code;
     find_means(nursery);
-    int code = watch_children(nursery, err);
+    code = watch_children(nursery, err);
     for (int i = 0; i < 2 && code == 0; i++)
         code = filter_new(i == 1, &nursery->filters[i], err);
     return code;

@@ -21,6 +21,7 @@
 
 #include "worker/launcher.h"
 #include "worker/sandbox.h"
+#include "worker/scratch.h"
 #include "worker/worker.h"
 
 struct fixture {
@@ -61,11 +62,18 @@ static int setup_nice(void **state) {
     return nice(1) == -1 && errno != 0 ? -1 : setup_best(state);
 }
 
+static void remove_folder(const char *dir) {
+    char files[128];
+    snprintf(files, sizeof files, "%s/" SCRATCH_FILES, dir);
+    rmdir(files);
+    rmdir(dir);
+}
+
 static int teardown(void **state) {
     struct fixture *f = *state;
     sandbox_close(f->sandbox);
     launcher_stop(f->launcher);
-    rmdir(f->dir);
+    remove_folder(f->dir);
     free(f);
     return 0;
 }

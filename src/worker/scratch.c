@@ -102,6 +102,7 @@ int scratch_file(const char *dir, int *ret_fd, struct err *err) {
     }
     if (fd < 0)
         return err_errno(err, errno, "cannot make a scratch file in %s", dir);
+    fchmod(fd, 0666); /* the task opens it again by way of /dev/stdout */
     *ret_fd = fd;
     return 0;
 }

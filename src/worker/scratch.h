@@ -9,7 +9,11 @@
  * Nothing may be writing in it. The descriptor stays open. */
 int scratch_clear(int dir_fd, struct err *err);
 
-/* A file without a name, on the disk of the directory; it goes with its descriptor. */
+/* The folder, in a worker's own, of the files that tasks are given. */
+#define SCRATCH_FILES "files"
+
+/* A file without a name, on the disk of the directory, for whoever has its descriptor; it goes with
+ * that. */
 int scratch_file(const char *dir, int *ret_fd, struct err *err);
 
 #endif

@@ -2,8 +2,10 @@
  * the time of the last renewal, and one a slot runs tasks. */
 #include "worker/worker.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include "os/file.h"
 #include "worker/launcher.h"
 #include "worker/roster.h"
+#include "worker/scratch.h"
 #include "worker/task.h"
 
 #define SLOTS_MAX 256u
@@ -231,7 +234,9 @@ static int start_threads(struct worker *worker, struct err *err) {
 static int init_slots(struct worker *worker, const struct worker_options *options,
                       struct meta_client *meta, struct store_client *store, unsigned count,
                       struct err *err) {
-    int code = file_make_directories(options->dir, err);
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", options->dir, SCRATCH_FILES);
+    int code = file_make_directories(path, err);
     for (unsigned i = 0; i < count && code == 0; i++) {
         worker->slots[i].worker = worker;
         struct slot *slot = &worker->slots[i].slot;
@@ -240,7 +245,7 @@ static int init_slots(struct worker *worker, const struct worker_options *option
                               .meta = meta,
                               .store = store,
                               .self = options->self};
-        code = slot_init(slot, options->dir, err);
+        code = slot_init(slot, path, err);
         worker->slot_count = i + 1;
     }
     return code;

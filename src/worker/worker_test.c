@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/crc.h"
 #include "os/clock.h"
+#include "worker/scratch.h"
 #include "worker/worker.h"
 #include "worker/roster.h"
 
@@ -221,11 +222,18 @@ static int setup(void **state) {
     return worker_start(&options, NULL, NULL, NULL, &f->worker, &err);
 }
 
+static void remove_folder(const char *dir) {
+    char files[128];
+    snprintf(files, sizeof files, "%s/" SCRATCH_FILES, dir);
+    rmdir(files);
+    rmdir(dir);
+}
+
 static int teardown(void **state) {
     struct fixture *f = *state;
     worker_stop(f->worker);
     launcher_stop(f->launcher);
-    rmdir(f->dir);
+    remove_folder(f->dir);
     place_map_unref(map);
     for (unsigned i = 0; i < sched.work_count; i++) {
         buf_fini(&sched.packed[i]);
@@ -319,10 +327,11 @@ static void test_inputs(void **state) {
     for (unsigned i = 0; i < 4; i++)
         add_task("cat", torn, 4, i, NULL, 0);
     add_task("cat", NULL, 0, 0, "inline\n", 0);
+    add_task("cat /dev/stdin | tee /dev/stderr > /dev/stdout", torn, 4, 2, NULL, 0);
     add_task("echo $QUERN_JOB $QUERN_PHASE $QUERN_TASK $QUERN_ATTEMPT $QUERN_BUCKET $QUERN_KEY "
              "$QUERN_OFFSET",
              whole, 2, 1, NULL, 0);
-    assert_true(wait_done(8, 20000));
+    assert_true(wait_done(9, 20000));
     assert_output(0, "one\ntwo\n");
     assert_output(1, "three\n");
     assert_output(2, "one\ntwox\n");
@@ -330,7 +339,8 @@ static void test_inputs(void **state) {
     assert_output(4, "three\nfour");
     assert_output(5, "");
     assert_output(6, "inline\n");
-    assert_output(7, "test-1 map 7 1 b key 8\n");
+    assert_output(7, "three\nfour");
+    assert_output(8, "test-1 map 8 1 b key 8\n");
     assert_true(sched.results[0]->usage->local_bytes == 8 && sched.results[0]->usage->wall_us > 0);
 }
 
