@@ -105,3 +105,16 @@ def test_all_is_there_after_a_restart(tmp_path):
 
 def test_version_is_said():
     assert subprocess.run([QUERN, "--version"], capture_output=True).stdout.startswith(b"quern ")
+
+
+def test_five_nodes_of_which_three_keep_the_catalogue():
+    lines = {node: b"line\n" * 10000 * node for node in range(1, 6)}
+    with Cluster(nodes=5) as cluster:
+        cluster.run("mb", "five")
+        for node, data in lines.items():
+            cluster.run("put", "-", f"five/{node}", data=data, env=cluster.environment(nodes=[node]))
+        for node in lines:
+            there = cluster.environment(nodes=[node])
+            assert cluster.run("cat", f"five/{node % 5 + 1}", env=there).stdout == lines[node % 5 + 1]
+        counts = cluster.run("run", "five/", "--", "wc", "-l", env=there).stdout.split()
+        assert counts == [b"%d" % (10000 * node) for node in lines]

@@ -28,6 +28,17 @@ struct place_node *identity_self(const struct identity *identity) {
     return NULL;
 }
 
+/* Every node does everything, but only the voters can have replicas of the catalogue. */
+static void assign_roles(struct place_map *map) {
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        struct place_node *node = &map->nodes[i];
+        node->roles = ROLE_ALL & ~(uint32_t)ROLE_META;
+        for (uint32_t v = 0; v < map->voter_count; v++)
+            if (map->voters[v] == node->id)
+                node->roles = ROLE_ALL;
+    }
+}
+
 int identity_form_cluster(const struct place_node *nodes, unsigned count, unsigned voters,
                           struct place_map **ret_map, struct err *err) {
     ASSERT(count > 0 && count <= PLACE_NODES_MAX && voters <= PLACE_VOTERS_MAX && voters <= count);
@@ -43,11 +54,11 @@ int identity_form_cluster(const struct place_node *nodes, unsigned count, unsign
         map->nodes[i] = nodes[i];
         map->nodes[i].id = i + 1;
         map->nodes[i].incarnation = random_id128();
-        map->nodes[i].roles = ROLE_ALL;
         map->nodes[i].weight = 1;
         if (i < map->voter_count)
             map->voters[i] = i + 1;
     }
+    assign_roles(map);
     int status = place_assign(map, NULL, err);
     if (status != 0)
         place_map_unref(map);
@@ -99,7 +110,7 @@ static bool read_node(json_t *json, struct place_node *node) {
     if (json_unpack(json, "{si ss ss ss ss ss}", "id", &id, "incarnation", &incarnation, "name",
                     &name, "zone", &zone, "peer", &peer, "http", &http) != 0)
         return false;
-    *node = (struct place_node){.id = (uint32_t)id, .roles = ROLE_ALL, .weight = 1};
+    *node = (struct place_node){.id = (uint32_t)id, .weight = 1};
     return id > 0 && id <= UINT16_MAX && id128_parse(span_of(incarnation), &node->incarnation) &&
            copy_text(node->name, sizeof node->name, name) &&
            copy_text(node->zone, sizeof node->zone, zone) &&
@@ -144,8 +155,10 @@ static bool read_map(json_t *json, struct identity *identity) {
     for (size_t i = 0; i < count; i++)
         if (!read_node(json_array_get(members, i), &map->nodes[i]))
             return false;
-    return read_voters(voters, map) && identity_self(identity) != NULL &&
-           place_assign(map, NULL, NULL) == 0;
+    if (!read_voters(voters, map) || identity_self(identity) == NULL)
+        return false;
+    assign_roles(map);
+    return place_assign(map, NULL, NULL) == 0;
 }
 
 int identity_read(const char *path, struct identity *ret_identity, struct err *err) {

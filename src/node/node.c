@@ -97,7 +97,13 @@ static int start_store(struct node *node, struct err *err) {
     return store_start(&options, &node->store, err);
 }
 
+static bool has_meta(const struct node *node) {
+    return identity_self(&node->dir.identity)->roles & ROLE_META;
+}
+
 static int start_meta(struct node *node, struct err *err) {
+    if (!has_meta(node))
+        return 0;
     char path[PATH_MAX];
     struct meta_options options = {
         .dir = node_dir_path(&node->dir, "meta", path),
@@ -120,6 +126,8 @@ static int start_clients(struct node *node, struct err *err) {
 }
 
 static int start_sched(struct node *node, struct err *err) {
+    if (!has_meta(node))
+        return 0;
     return sched_start(node->meta_client, node->store_client, node->server, &node->sched, err);
 }
 
