@@ -8,6 +8,7 @@
 #define ELSEWHERE_WAIT_NS 500000000ull /* for another worker than the one that failed it */
 #define ATTEMPTS_MAX 3u
 #define EXIT_ATTEMPTS_MAX 2u
+#define LOST_ATTEMPTS_MAX 6u /* it is not the task's fault, and one outage may count twice */
 
 void sched_set_state(struct sched_phase *phase, uint32_t index, enum sched_state state,
                      uint64_t now_ns) {
@@ -64,5 +65,7 @@ uint64_t sched_local_wait_ns(uint64_t task_us) {
 }
 
 bool sched_may_retry(enum sched_end end, unsigned attempts) {
+    if (end == SCHED_END_LOST)
+        return attempts < LOST_ATTEMPTS_MAX;
     return attempts < (end == SCHED_END_EXIT ? EXIT_ATTEMPTS_MAX : ATTEMPTS_MAX);
 }

@@ -51,8 +51,8 @@ uint64_t sched_local_wait_ns(uint64_t task_us);
 
 enum sched_end { SCHED_END_LOST, SCHED_END_SIGNAL, SCHED_END_ASKED, SCHED_END_EXIT };
 
-/* After so many attempts that were begun: 2 more for lost workers, signals and those who ask, 1
- * more for an exit status. */
+/* After so many attempts that were begun: 5 more for lost workers, 2 more for signals and those who
+ * ask, 1 more for an exit status. */
 bool sched_may_retry(enum sched_end end, unsigned attempts);
 
 #endif

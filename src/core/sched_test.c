@@ -56,7 +56,7 @@ static void test_retries(void **state) {
     (void)state;
     static const enum sched_end ends[] = {SCHED_END_LOST, SCHED_END_SIGNAL, SCHED_END_ASKED,
                                           SCHED_END_EXIT};
-    static const unsigned attempts_max[] = {3, 3, 3, 2};
+    static const unsigned attempts_max[] = {6, 3, 3, 2};
     for (unsigned i = 0; i < 4; i++) {
         assert_true(sched_may_retry(ends[i], attempts_max[i] - 1));
         assert_false(sched_may_retry(ends[i], attempts_max[i]));
