@@ -78,6 +78,20 @@ static void on_leader(void *context, const struct paxos_status *status) {
               (unsigned long long)status->ballot.round);
 }
 
+static void on_config(void *context, const struct paxos_config *config) {
+    (void)context, (void)config;
+}
+
+static void on_fetch(void *context, const struct paxos_fetch *fetch) {
+    (void)context, (void)fetch;
+}
+
+static void on_diverged(void *context, uint64_t slot) {
+    struct sim_context *self = context;
+    sim_fail(self->node->sim, "node %u diverged at slot %llu", self->node->index + 1,
+             (unsigned long long)slot);
+}
+
 static void on_serve(void *context, const struct paxos_serve *serve) {
     struct sim_context *self = context;
     struct sim_group *group = group_of(context);
@@ -110,7 +124,7 @@ void sim_node_apply(struct sim_node *node, uint32_t index) {
         return;
     while (group->queue_head < group->queue_tail)
         apply_one(node, index, &group->queue[group->queue_head++ % 1024]);
-    drive_applied(group->drive, node->sim->now_ns, group->kv.slot);
+    drive_applied(group->drive, node->sim->now_ns, group->kv.slot, NULL);
 }
 
 /* ---- requests ---- */
@@ -183,7 +197,7 @@ static void propose(struct sim_node *node, uint32_t index) {
         memmove(group->pending, group->pending + batch->count,
                 group->pending_count * sizeof *group->pending);
         struct paxos_value *value = kv_pack(batch->commands, batch->count, padding(sim));
-        drive_propose(group->drive, sim->now_ns, value, batch->cookie);
+        drive_propose(group->drive, sim->now_ns, value, batch->cookie, false);
     }
 }
 
@@ -236,17 +250,16 @@ static void start_group(struct sim_node *node, uint32_t index) {
     group->kv = group->flushed;
     struct paxos_options options = {.group = index,
                                     .node = node->index + 1,
+                                    .born = 1,
                                     .boot = node->boot,
-                                    .config_id = 1,
-                                    .voter_count = (uint32_t)sim->options.nodes,
-                                    .voters = {1, 2, 3, 4, 5},
                                     .applied = group->flushed.slot,
                                     .seed = rng_next(&sim->timers),
                                     .recent_bytes = sim->options.recent_kib << 10};
-    memset(options.voters + sim->options.nodes, 0,
-           (PAXOS_VOTERS_MAX - sim->options.nodes) * sizeof options.voters[0]);
-    struct drive_io io = {context,     on_append, on_send,   on_apply,
-                          on_proposal, on_read,   on_leader, on_serve};
+    options.config.count = (uint32_t)sim->options.nodes;
+    for (uint32_t i = 0; i < options.config.count; i++)
+        options.config.members[i] = (struct paxos_member){i + 1, 1, true};
+    struct drive_io io = {context,   on_append, on_send,  on_apply, on_proposal, on_read,
+                          on_leader, on_config, on_serve, on_fetch, on_diverged};
     if (drive_new(&options, &io, &group->drive, NULL) != 0)
         sim_fail(sim, "node %u does not start", node->index + 1);
     sim_disk_restore(node, index);

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "core/paxos_state.h" /* MUTANT */
+#include "core/mutant.h"
+#include "core/paxos_state.h" /* PAXOS_APPLY_LAG */
 
 /* The core puts new slots off long before (PAXOS_APPLY_LAG). */
 #define DRIVE_HELD 1024u
@@ -53,7 +54,7 @@ struct drive *drive_free(struct drive *drive) {
 }
 
 static void send_gated(struct drive *drive, struct paxos_send send) {
-    if (send.gate <= drive->durable_seq || MUTANT == 8)
+    if (send.gate <= drive->durable_seq || MUTANT(7))
         drive->io.send(drive->io.context, send.message);
     else if (drive->outbox_tail - drive->outbox_head < DRIVE_OUTBOX)
         drive->outbox[drive->outbox_tail++ % DRIVE_OUTBOX] = send;
@@ -84,6 +85,22 @@ static void apply_durable(struct drive *drive) {
     }
 }
 
+static void tell_changes(struct drive *drive) {
+    const struct drive_io *io = &drive->io;
+    const struct paxos_out *out = &drive->out;
+    struct paxos_status status;
+    if (out->fetch.node != 0)
+        io->fetch_snapshot(io->context, &out->fetch);
+    if (out->diverged_slot != 0)
+        io->diverged(io->context, out->diverged_slot);
+    if (out->config_changed)
+        io->config_changed(io->context, paxos_config_of(drive->paxos));
+    if (!out->leader_changed)
+        return;
+    paxos_status(drive->paxos, &status);
+    io->leader_changed(io->context, &status);
+}
+
 /* Persist, send, apply, answer: in this order. */
 static void carry_out(struct drive *drive) {
     const struct drive_io *io = &drive->io;
@@ -103,11 +120,7 @@ static void carry_out(struct drive *drive) {
         io->read_done(io->context, &out->reads[i]);
     for (uint32_t i = 0; i < out->serve_count; i++)
         io->learn_serve(io->context, &out->serves[i]);
-    if (!out->leader_changed)
-        return;
-    struct paxos_status status;
-    paxos_status(drive->paxos, &status);
-    io->leader_changed(io->context, &status);
+    tell_changes(drive);
 }
 
 static int step(struct drive *drive, const struct paxos_event *event) {
@@ -121,6 +134,10 @@ static int step(struct drive *drive, const struct paxos_event *event) {
 
 int drive_restore(struct drive *drive, const struct paxos_record *record) {
     return step(drive, &(struct paxos_event){.type = PAXOS_EVENT_RESTORE, .record = record});
+}
+
+void drive_restore_lost(struct drive *drive, bool promises) {
+    step(drive, &(struct paxos_event){.type = PAXOS_EVENT_RESTORE_LOST, .promises = promises});
 }
 
 void drive_tick(struct drive *drive, uint64_t now_ns) {
@@ -142,12 +159,27 @@ void drive_durable(struct drive *drive, uint64_t now_ns, uint64_t write_seq) {
                     .type = PAXOS_EVENT_DURABLE, .now_ns = now_ns, .write_seq = write_seq});
 }
 
-void drive_propose(struct drive *drive, uint64_t now_ns, struct paxos_value *value,
-                   uint64_t cookie) {
-    step(drive,
-         &(struct paxos_event){
-             .type = PAXOS_EVENT_PROPOSE, .now_ns = now_ns, .value = value, .cookie = cookie});
+void drive_propose(struct drive *drive, uint64_t now_ns, struct paxos_value *value, uint64_t cookie,
+                   bool reserve) {
+    step(drive, &(struct paxos_event){.type = PAXOS_EVENT_PROPOSE,
+                                      .now_ns = now_ns,
+                                      .value = value,
+                                      .cookie = cookie,
+                                      .reserve = reserve});
     paxos_value_unref(value);
+}
+
+void drive_reconfigure(struct drive *drive, uint64_t now_ns, const struct paxos_config *config,
+                       uint64_t cookie) {
+    step(drive, &(struct paxos_event){.type = PAXOS_EVENT_RECONFIGURE,
+                                      .now_ns = now_ns,
+                                      .config = config,
+                                      .cookie = cookie});
+}
+
+void drive_transfer(struct drive *drive, uint64_t now_ns, uint32_t node) {
+    step(drive,
+         &(struct paxos_event){.type = PAXOS_EVENT_TRANSFER, .now_ns = now_ns, .node = node});
 }
 
 void drive_read(struct drive *drive, uint64_t now_ns, uint64_t cookie) {
@@ -155,8 +187,28 @@ void drive_read(struct drive *drive, uint64_t now_ns, uint64_t cookie) {
          &(struct paxos_event){.type = PAXOS_EVENT_READ, .now_ns = now_ns, .cookie = cookie});
 }
 
-void drive_applied(struct drive *drive, uint64_t now_ns, uint64_t slot) {
-    step(drive, &(struct paxos_event){.type = PAXOS_EVENT_APPLIED, .now_ns = now_ns, .slot = slot});
+void drive_applied(struct drive *drive, uint64_t now_ns, uint64_t slot,
+                   const struct paxos_check *check) {
+    struct paxos_event event = {.type = PAXOS_EVENT_APPLIED, .now_ns = now_ns, .slot = slot};
+    if (check != NULL)
+        event.check = *check;
+    step(drive, &event);
+}
+
+void drive_snapshot(struct drive *drive, uint64_t now_ns, uint64_t slot,
+                    const struct paxos_config *config, const struct paxos_check *check) {
+    ASSERT(slot == 0 || drive->held_head == drive->held_tail);
+    struct paxos_event event = {
+        .type = PAXOS_EVENT_SNAPSHOT, .now_ns = now_ns, .slot = slot, .config = config};
+    if (check != NULL)
+        event.check = *check;
+    step(drive, &event);
+}
+
+void drive_disk(struct drive *drive, uint64_t now_ns, enum paxos_space space, uint32_t sync_us) {
+    step(drive,
+         &(struct paxos_event){
+             .type = PAXOS_EVENT_DISK, .now_ns = now_ns, .space = space, .sync_us = sync_us});
 }
 
 void drive_peer_reset(struct drive *drive, uint64_t now_ns, uint32_t node) {

@@ -1,10 +1,10 @@
 /* The replica as a whole: made from options, driven by events, each of which goes to its part. */
-#include "core/paxos_state.h"
-
 #include <stdlib.h>
 
+#include "core/paxos_state.h"
+
 #define MS 1000000ull
-#define ALONE_TICK_NS (1000 * MS) /* a single voter that leads has nothing to wait for */
+#define ALONE_TICK_NS (1000 * MS) /* a single replica that leads has nothing to wait for */
 
 static void options_default(struct paxos_options *options) {
     struct {
@@ -12,28 +12,23 @@ static void options_default(struct paxos_options *options) {
         uint64_t value;
     } defaults[] = {{&options->heartbeat_ns, 20 * MS},     {&options->stickiness_ns, 150 * MS},
                     {&options->election_min_ns, 300 * MS}, {&options->election_max_ns, 600 * MS},
-                    {&options->rank_step_ns, 5 * MS},      {&options->recent_bytes, 2 << 20}};
+                    {&options->rank_step_ns, 5 * MS},      {&options->recall_ns, 100 * MS},
+                    {&options->recent_bytes, 2 << 20}};
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
         if (*defaults[i].field == 0)
             *defaults[i].field = defaults[i].value;
 }
 
 static bool options_are_sane(const struct paxos_options *options) {
-    unsigned self = 0;
-    if (options->voter_count == 0 || options->voter_count > PAXOS_VOTERS_MAX)
-        return false;
-    for (uint32_t i = 0; i < options->voter_count; i++) {
-        self += options->voters[i] == options->node;
-        for (uint32_t j = 0; j <= i; j++)
-            if (options->voters[i] == 0 || (j < i && options->voters[i] == options->voters[j]))
-                return false;
-    }
-    return self == 1 && options->boot > 0 && options->election_max_ns >= options->election_min_ns;
+    return options->node > 0 && options->born > 0 && options->boot >= options->born &&
+           (options->config.count == 0 || paxos_config_is_sane(&options->config)) &&
+           options->config.slot <= options->applied &&
+           options->election_max_ns >= options->election_min_ns;
 }
 
 int paxos_new(const struct paxos_options *options, struct paxos **ret_paxos, struct err *err) {
     if (!options_are_sane(options))
-        return err_set(err, ERR_INVALID, "group %u: voters, node or times make no sense",
+        return err_set(err, ERR_INVALID, "group %u: members, node or times make no sense",
                        options->group);
     struct paxos *paxos = calloc(1, sizeof *paxos);
     if (paxos == NULL)
@@ -41,13 +36,7 @@ int paxos_new(const struct paxos_options *options, struct paxos **ret_paxos, str
     paxos->options = *options;
     options_default(&paxos->options);
     rng_init(&paxos->rng, options->seed);
-    paxos->quorum = options->voter_count / 2 + 1;
-    for (uint32_t i = 0; i < options->voter_count; i++) {
-        paxos->peers[i].node = options->voters[i];
-        paxos->peers[i].incarnation = options->incarnations[i];
-        if (options->voters[i] == options->node)
-            paxos->self = &paxos->peers[i];
-    }
+    paxos_adopt(paxos, &options->config);
     paxos->chosen_upto = paxos->applied = paxos->last_slot = options->applied;
     paxos->kept_from = options->applied + 1;
     *ret_paxos = paxos;
@@ -58,42 +47,38 @@ struct paxos *paxos_free(struct paxos *paxos) {
     if (paxos == NULL)
         return NULL;
     paxos_slots_fini(paxos);
-    paxos_election_clear(paxos);
+    paxos_recover_clear(paxos);
     free(paxos);
     return NULL;
 }
 
 /* ---- what the parts share ---- */
 
-struct paxos_peer *paxos_peer_of(struct paxos *paxos, uint32_t node) {
-    for (uint32_t i = 0; i < paxos->options.voter_count; i++)
-        if (paxos->peers[i].node == node)
-            return &paxos->peers[i];
-    return NULL;
-}
-
-bool paxos_has_quorum(const struct paxos *paxos,
-                      bool (*has)(const struct paxos *, const struct paxos_peer *)) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < paxos->options.voter_count; i++)
-        count += has(paxos, &paxos->peers[i]);
-    return count >= paxos->quorum;
-}
-
-void paxos_send(struct paxos *paxos, uint32_t to, struct paxos_message *message, uint64_t gate) {
+void paxos_send_to(struct paxos *paxos, uint32_t node, uint32_t born, struct paxos_message *message,
+                   uint64_t gate) {
     struct paxos_out *out = paxos->out;
-    ASSERT(to != 0);
-    ASSERT(to != paxos->options.node);
+    ASSERT(node != 0);
+    ASSERT(node != paxos->options.node || born != paxos->options.born);
     if (out->message_count == PAXOS_OUT_MESSAGES) {
         paxos_message_free(message);
         return;
     }
     message->group = paxos->options.group;
     message->from = paxos->options.node;
-    message->to = to;
-    message->config_id = paxos->options.config_id;
-    message->incarnation = paxos->options.incarnation;
+    message->from_born = paxos->options.born;
+    message->to = node;
+    message->to_born = born;
+    message->config_slot = paxos->config.slot;
     out->messages[out->message_count++] = (struct paxos_send){message, gate};
+}
+
+void paxos_send(struct paxos *paxos, const struct paxos_peer *peer, struct paxos_message *message) {
+    paxos_send_to(paxos, peer->node, peer->born, message, 0);
+}
+
+void paxos_reply(struct paxos *paxos, const struct paxos_message *to, struct paxos_message *message,
+                 uint64_t gate) {
+    paxos_send_to(paxos, to->from, to->from_born, message, gate);
 }
 
 void paxos_saw_round(struct paxos *paxos, uint64_t round) {
@@ -109,73 +94,83 @@ void paxos_set_leader(struct paxos *paxos, uint32_t node) {
 
 /* ---- events ---- */
 
-static int on_nack(struct paxos *paxos, const struct paxos_message *message) {
-    paxos_saw_round(paxos, message->promised.round);
-    if (paxos->role != PAXOS_FOLLOWER && ballot_compare(message->promised, paxos->ballot) > 0)
-        paxos_step_down(paxos);
-    return 0;
-}
-
 static int (*const handlers[PAXOS_MESSAGE_END])(struct paxos *, const struct paxos_message *) = {
-    [PAXOS_PROBE] = paxos_on_probe,
-    [PAXOS_PROBE_REPLY] = paxos_on_probe_reply,
-    [PAXOS_PREPARE] = paxos_on_prepare,
-    [PAXOS_PROMISE] = paxos_on_promise,
-    [PAXOS_ACCEPT] = paxos_on_accept,
-    [PAXOS_ACCEPTED] = paxos_on_accepted,
-    [PAXOS_HEARTBEAT] = paxos_on_heartbeat,
-    [PAXOS_HEARTBEAT_ACK] = paxos_on_heartbeat_ack,
-    [PAXOS_NACK] = on_nack,
-    [PAXOS_LEARN_REQ] = paxos_on_learn_req,
-    [PAXOS_LEARN] = paxos_on_learn,
+    [PAXOS_PROBE] = paxos_on_probe,         [PAXOS_PROBE_REPLY] = paxos_on_probe_reply,
+    [PAXOS_PREPARE] = paxos_on_prepare,     [PAXOS_PROMISE] = paxos_on_promise,
+    [PAXOS_ACCEPT] = paxos_on_accept,       [PAXOS_ACCEPTED] = paxos_on_accepted,
+    [PAXOS_HEARTBEAT] = paxos_on_heartbeat, [PAXOS_HEARTBEAT_ACK] = paxos_on_heartbeat_ack,
+    [PAXOS_NACK] = paxos_on_nack,           [PAXOS_LEARN_REQ] = paxos_on_learn_req,
+    [PAXOS_LEARN] = paxos_on_learn,         [PAXOS_FETCH] = paxos_on_fetch,
+    [PAXOS_FETCHED] = paxos_on_fetched,     [PAXOS_SNAPSHOT] = paxos_on_snapshot_message,
+    [PAXOS_TRANSFER] = paxos_on_transfer,   [PAXOS_RECALL] = paxos_on_recall,
+    [PAXOS_RECALLED] = paxos_on_recalled,
 };
 
+/* Who asks for a vote before all is recalled is not answered: it asks again. */
+static bool is_for_voters(enum paxos_message_type type) {
+    return type == PAXOS_PROBE || type == PAXOS_PREPARE || type == PAXOS_ACCEPT ||
+           type == PAXOS_HEARTBEAT || type == PAXOS_TRANSFER;
+}
+
+/* Answers count only from members, the handlers see to that; questions are answered whoever asks:
+ * quorums are the asker's affair. */
 static int on_message(struct paxos *paxos, const struct paxos_message *message) {
     const struct paxos_options *options = &paxos->options;
-    struct paxos_peer *peer = paxos_peer_of(paxos, message->from);
     if (message->group != options->group || message->to != options->node ||
-        message->config_id != options->config_id || peer == NULL || peer == paxos->self)
-        return ERR_STALE;
-    if (!id128_is_zero(peer->incarnation) && !id128_equal(peer->incarnation, message->incarnation))
+        message->to_born != options->born || message->from == 0 || message->from_born == 0 ||
+        (message->from == options->node && message->from_born == options->born))
         return ERR_STALE;
     ASSERT(message->type > 0);
     ASSERT(message->type < PAXOS_MESSAGE_END);
-    peer->heard_ns = paxos->now_ns;
+    struct paxos_peer *peer = paxos_peer_of(paxos, message->from, message->from_born);
+    if (peer != NULL)
+        peer->heard_ns = paxos->now_ns;
+    if (is_for_voters(message->type) && paxos_is_recalling(paxos))
+        return 0;
     return handlers[message->type](paxos, message);
 }
 
 static void on_tick(struct paxos *paxos) {
+    paxos_recall_check(paxos);
     if (paxos->role == PAXOS_LEADING)
         paxos_leader_tick(paxos);
     else if (paxos->now_ns >= paxos->election_at_ns)
         paxos_probe(paxos);
-    else if (paxos->role == PAXOS_PREPARING && paxos->now_ns >= paxos->retry_at_ns)
-        paxos_election_retry(paxos);
+    if (paxos_is_preparing(paxos) && paxos->now_ns >= paxos->retry_at_ns)
+        paxos_ask_promises(paxos);
 }
 
-static uint32_t index_of(const struct paxos *paxos, uint32_t node) {
-    uint32_t index = 0;
-    while (index < paxos->options.voter_count && paxos->peers[index].node != node)
-        index++;
-    return index;
+/* Of the voters, in the configuration's order, how many come between the node and this replica. */
+static uint32_t rank_behind(const struct paxos *paxos, uint32_t node) {
+    uint32_t count = paxos->peer_count, rank = 0, at = 0;
+    while (at < count && paxos->peers[at].node != node)
+        at++;
+    for (uint32_t i = 1; i <= count; i++) {
+        const struct paxos_peer *peer = &paxos->peers[(at + i) % count];
+        if (peer == paxos->self)
+            return rank;
+        rank += peer->voter && peer->node != node;
+    }
+    return rank;
 }
 
 /* The leader seems to have crashed: the voters after it try one after the other. */
 static void on_peer_reset(struct paxos *paxos, uint32_t node) {
-    if (paxos->role == PAXOS_LEADING || node == 0 || node != paxos->leader)
+    if (paxos->role == PAXOS_LEADING || node == 0 || node != paxos->leader ||
+        !paxos_is_voter(paxos))
         return;
     const struct paxos_options *options = &paxos->options;
-    uint32_t self = index_of(paxos, options->node), leader = index_of(paxos, node);
-    uint32_t rank = (self + options->voter_count - leader) % options->voter_count - 1;
     paxos_set_leader(paxos, 0);
     paxos->hint_until_ns = paxos->now_ns + 2 * options->stickiness_ns;
-    paxos->election_at_ns = paxos->now_ns + rank * options->rank_step_ns;
+    paxos->election_at_ns = paxos->now_ns + rank_behind(paxos, node) * options->rank_step_ns;
 }
 
-static void on_applied(struct paxos *paxos, uint64_t slot) {
-    ASSERT(slot >= paxos->applied);
-    ASSERT(slot <= paxos->chosen_upto);
-    paxos->applied = slot;
+static void on_applied(struct paxos *paxos, const struct paxos_event *event) {
+    ASSERT(event->slot >= paxos->applied);
+    ASSERT(event->slot <= paxos->chosen_upto);
+    paxos->applied = event->slot;
+    if (event->check.slot > 0)
+        paxos->checks[paxos->check_count++ % PAXOS_CHECKS] = event->check;
 }
 
 static void on_durable(struct paxos *paxos, uint64_t write_seq) {
@@ -197,17 +192,33 @@ static int dispatch(struct paxos *paxos, const struct paxos_event *event) {
     case PAXOS_EVENT_PROPOSE:
         paxos_on_propose(paxos, event);
         return 0;
+    case PAXOS_EVENT_RECONFIGURE:
+        paxos_on_reconfigure(paxos, event);
+        return 0;
+    case PAXOS_EVENT_TRANSFER:
+        paxos_on_transfer_event(paxos, event->node);
+        return 0;
     case PAXOS_EVENT_READ:
         paxos_on_read(paxos, event->cookie);
         return 0;
     case PAXOS_EVENT_APPLIED:
-        on_applied(paxos, event->slot);
+        on_applied(paxos, event);
+        return 0;
+    case PAXOS_EVENT_SNAPSHOT:
+        paxos_on_snapshot_event(paxos, event);
+        return 0;
+    case PAXOS_EVENT_DISK:
+        paxos->space = event->space;
+        paxos->sync_us = event->sync_us;
         return 0;
     case PAXOS_EVENT_PEER_RESET:
         on_peer_reset(paxos, event->node);
         return 0;
     case PAXOS_EVENT_RESTORE:
         return paxos_restore(paxos, event->record);
+    case PAXOS_EVENT_RESTORE_LOST:
+        paxos_restore_lost(paxos, event->promises);
+        return 0;
     }
     ASSERT(false);
     return ERR_INTERNAL;
@@ -216,9 +227,11 @@ static int dispatch(struct paxos *paxos, const struct paxos_event *event) {
 /* What may follow from any event. */
 static void settle(struct paxos *paxos) {
     paxos_election_check(paxos);
-    if (paxos->role == PAXOS_LEADING) {
+    if (paxos->role == PAXOS_LEADING)
         paxos_leader_count(paxos);
+    if (paxos->role == PAXOS_LEADING) { /* a new configuration may have ended it */
         paxos_leader_pump(paxos);
+        paxos_hand_over(paxos);
         paxos_reads_advance(paxos);
     } else if (paxos_stream_count(paxos) && paxos->stream.ballot.node != paxos->options.node) {
         paxos_send_accepted(paxos);
@@ -229,24 +242,36 @@ static void check_invariants(const struct paxos *paxos) {
     ASSERT(paxos->applied <= paxos->chosen_upto);
     ASSERT(paxos->chosen_upto <= paxos->last_slot);
     ASSERT(paxos->last_slot <= paxos->chosen_upto + PAXOS_OPEN_MAX);
+    ASSERT(paxos->config.slot <= paxos->chosen_upto);
     ASSERT(paxos->role < PAXOS_PREPARING || ballot_compare(paxos->promised, paxos->ballot) == 0);
+    ASSERT(paxos->role == PAXOS_FOLLOWER || paxos_is_voter(paxos));
+    ASSERT(paxos->sealed_slot == 0 || paxos->next_slot == paxos->sealed_slot + 1 ||
+           paxos->role != PAXOS_LEADING);
+}
+
+static void start(struct paxos *paxos) {
+    ASSERT(!paxos->amnesic);
+    paxos->started = true;
+    paxos_restore_end(paxos);
+    paxos_arm_election(paxos);
+    if (paxos_is_alone(paxos))
+        paxos->election_at_ns = paxos->now_ns;
 }
 
 int paxos_step(struct paxos *paxos, const struct paxos_event *event, struct paxos_out *out) {
     out->record_count = out->message_count = out->chosen_count = 0;
     out->proposal_count = out->read_count = out->serve_count = 0;
-    out->leader_changed = false;
+    out->leader_changed = out->config_changed = false;
+    out->fetch = (struct paxos_fetch){0};
+    out->diverged_slot = 0;
     paxos->out = out;
-    bool restoring = !paxos->started &&
-                     (event->type == PAXOS_EVENT_RESTORE || event->type == PAXOS_EVENT_APPLIED);
+    bool restoring = !paxos->started && event->type != PAXOS_EVENT_TICK &&
+                     event->type != PAXOS_EVENT_MESSAGE && event->type != PAXOS_EVENT_PROPOSE &&
+                     event->type != PAXOS_EVENT_READ && event->type != PAXOS_EVENT_PEER_RESET;
     if (!restoring && event->now_ns > paxos->now_ns)
         paxos->now_ns = event->now_ns;
-    if (!restoring && !paxos->started) {
-        paxos->started = true;
-        paxos_arm_election(paxos);
-        if (paxos->options.voter_count == 1)
-            paxos->election_at_ns = paxos->now_ns;
-    }
+    if (!restoring && !paxos->started)
+        start(paxos);
     int code = dispatch(paxos, event);
     if (!restoring)
         settle(paxos);
@@ -259,28 +284,58 @@ int paxos_step(struct paxos *paxos, const struct paxos_event *event, struct paxo
 
 void paxos_status(const struct paxos *paxos, struct paxos_status *ret_status) {
     bool leads = paxos->role == PAXOS_LEADING;
-    *ret_status = (struct paxos_status){.promised = paxos->promised,
-                                        .ballot = leads ? paxos->ballot : paxos->stream.ballot,
-                                        .leader = paxos->leader,
-                                        .leads = leads,
-                                        .read_free = leads && paxos->options.voter_count == 1 &&
-                                                     paxos->applied >= paxos->barrier_slot,
-                                        .chosen_upto = paxos->chosen_upto,
-                                        .applied = paxos->applied,
-                                        .last_slot = paxos->last_slot,
-                                        .accepted_upto = paxos->stream.accepted_upto,
-                                        .last_write_seq = paxos->write_seq};
+    *ret_status =
+        (struct paxos_status){.promised = paxos->promised,
+                              .ballot = leads ? paxos->ballot : paxos->stream.ballot,
+                              .leader = paxos->leader,
+                              .leads = leads,
+                              .read_free = leads && paxos->quorum == 1 && !paxos->renewing &&
+                                           paxos->applied >= paxos->barrier_slot,
+                              .voter = paxos_is_voter(paxos),
+                              .amnesic = paxos->amnesic,
+                              .spacious = leads && paxos_is_spacious(paxos),
+                              .blocked_slot = paxos_is_preparing(paxos) ? paxos->blocked_slot : 0,
+                              .chosen_upto = paxos->chosen_upto,
+                              .applied = paxos->applied,
+                              .last_slot = paxos->last_slot,
+                              .accepted_upto = paxos->stream.accepted_upto,
+                              .last_write_seq = paxos->write_seq};
+}
+
+const struct paxos_config *paxos_config_of(const struct paxos *paxos) {
+    return &paxos->config;
+}
+
+uint64_t paxos_lag_of(const struct paxos *paxos, uint32_t node, uint32_t born) {
+    for (uint32_t i = 0; paxos->role == PAXOS_LEADING && i < paxos->peer_count; i++) {
+        const struct paxos_peer *peer = &paxos->peers[i];
+        if (peer->node != node || peer->born != born)
+            continue;
+        if (peer == paxos->self)
+            return 0;
+        if (paxos->now_ns - peer->heard_ns > paxos->options.election_min_ns)
+            return UINT64_MAX;
+        return peer->accepted_upto < paxos->chosen_upto ? paxos->chosen_upto - peer->accepted_upto
+                                                        : 0;
+    }
+    return UINT64_MAX;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
 }
 
 uint64_t paxos_next_tick(const struct paxos *paxos) {
     if (!paxos->started)
         return 0;
+    uint64_t next_ns = paxos->election_at_ns;
     if (paxos->role == PAXOS_LEADING)
-        return paxos->options.voter_count == 1 ? paxos->now_ns + ALONE_TICK_NS
-                                               : paxos->heartbeat_at_ns;
-    if (paxos->role == PAXOS_PREPARING && paxos->retry_at_ns < paxos->election_at_ns)
-        return paxos->retry_at_ns;
-    return paxos->election_at_ns;
+        next_ns = paxos_is_alone(paxos) ? paxos->now_ns + ALONE_TICK_NS : paxos->heartbeat_at_ns;
+    if (paxos_is_preparing(paxos))
+        next_ns = earlier(next_ns, paxos->retry_at_ns);
+    if (paxos->recall_at_ns > 0)
+        next_ns = earlier(next_ns, paxos->recall_at_ns);
+    return next_ns;
 }
 
 bool paxos_checkpoint(struct paxos *paxos, struct paxos_record *ret_record) {

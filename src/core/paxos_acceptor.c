@@ -13,45 +13,76 @@ static bool may_promise(const struct paxos *paxos) {
     return paxos->write_seq - paxos->durable_seq < PAXOS_LOG_QUEUE / 2;
 }
 
-void paxos_send_nack(struct paxos *paxos, uint32_t to) {
+void paxos_send_nack(struct paxos *paxos, const struct paxos_message *to, uint32_t flags) {
     struct paxos_message *nack = paxos_message_new(PAXOS_NACK, 0);
+    nack->flags = flags;
+    nack->ballot = to->ballot;
     nack->promised = paxos->promised;
-    paxos_send(paxos, to, nack, 0);
+    nack->chosen_upto = paxos->chosen_upto;
+    paxos_reply(paxos, to, nack, 0);
 }
 
 /* ---- phase 1 ---- */
 
+/* What is known of a slot; false when there was no vote, or doubt_upto says what there is to say.
+ */
+static bool entry_of(struct paxos *paxos, uint64_t slot, struct paxos_entry *ret_entry) {
+    const struct paxos_slot *held = paxos_slot_at(paxos, slot);
+    if (held == NULL)
+        return false;
+    *ret_entry = (struct paxos_entry){.slot = slot, .status = held->status};
+    if (held->status == PAXOS_LOST && MUTANT(9))
+        return false;
+    if (held->status == PAXOS_LOST)
+        return true;
+    ret_entry->ballot = held->ballot;
+    memcpy(ret_entry->digest, held->digest, sizeof ret_entry->digest);
+    if (held->status == PAXOS_WHOLE)
+        ret_entry->value = held->value;
+    return true;
+}
+
 /* A page: what was accepted from slot on, as much as fits a message. */
-static void send_promise(struct paxos *paxos, uint32_t to, uint64_t slot) {
+static void send_promise(struct paxos *paxos, const struct paxos_message *to) {
     struct paxos_message *promise = paxos_message_new(PAXOS_PROMISE, PAXOS_ENTRIES_MAX);
     promise->ballot = paxos->promised;
     promise->chosen_upto = paxos->chosen_upto;
-    promise->slot = slot;
+    promise->slot = to->slot;
     promise->upto = paxos->last_slot;
+    promise->doubt_upto = MUTANT(9) ? 0 : paxos->doubt_upto;
     size_t size = PAXOS_MESSAGE_HEAD;
-    uint64_t from = slot > paxos->chosen_upto ? slot : paxos->chosen_upto + 1;
+    uint64_t from = to->slot > paxos->chosen_upto ? to->slot : paxos->chosen_upto + 1;
     for (uint64_t s = from; s <= paxos->last_slot; s++) {
-        struct paxos_slot *entry = paxos_slot_at(paxos, s);
-        if (entry == NULL)
+        struct paxos_entry entry;
+        if (!entry_of(paxos, s, &entry))
             continue;
-        size += PAXOS_ENTRY_HEAD + entry->value->size;
+        size += PAXOS_ENTRY_HEAD + (entry.value != NULL ? entry.value->size : 0);
         if (size > PAXOS_MESSAGE_MAX || promise->entry_count == PAXOS_ENTRIES_MAX) {
             promise->flags |= PAXOS_MORE;
             promise->upto = s - 1;
             break;
         }
-        promise->entries[promise->entry_count++] = (struct paxos_entry){
-            .slot = s, .ballot = entry->ballot, .value = paxos_value_ref(entry->value)};
+        if (entry.value != NULL)
+            paxos_value_ref(entry.value);
+        promise->entries[promise->entry_count++] = entry;
     }
-    paxos_send(paxos, to, promise, paxos->promise_seq);
+    paxos_reply(paxos, to, promise, paxos->promise_seq);
+}
+
+/* One who is out, and does not know it yet: it shall learn instead of disturbing. */
+static bool is_outdated(const struct paxos *paxos, const struct paxos_message *message) {
+    const struct paxos_member *member =
+        paxos_config_find(&paxos->config, message->from, message->from_born);
+    return paxos->config.slot > message->config_slot && (member == NULL || !member->voter);
 }
 
 int paxos_on_prepare(struct paxos *paxos, const struct paxos_message *message) {
     if (message->ballot.node != message->from || message->slot == 0)
         return ERR_PROTOCOL;
     int order = ballot_compare(message->ballot, paxos->promised);
-    if (order < 0) {
-        paxos_send_nack(paxos, message->from);
+    bool outdated = is_outdated(paxos, message);
+    if (order < 0 || outdated) {
+        paxos_send_nack(paxos, message, outdated ? PAXOS_REMOVED : 0);
         return 0;
     }
     if (order > 0) {
@@ -62,7 +93,7 @@ int paxos_on_prepare(struct paxos *paxos, const struct paxos_message *message) {
         paxos_set_leader(paxos, 0);
         paxos_arm_election(paxos);
     }
-    send_promise(paxos, message->from, message->slot);
+    send_promise(paxos, message);
     return 0;
 }
 
@@ -72,13 +103,14 @@ static bool stream_is_current(const struct paxos *paxos) {
     return paxos->promised.round > 0 && ballot_compare(paxos->stream.ballot, paxos->promised) == 0;
 }
 
-void paxos_stream_begin(struct paxos *paxos, struct ballot ballot, uint64_t start) {
+void paxos_stream_begin(struct paxos *paxos, struct ballot ballot, uint32_t born, uint64_t start) {
     uint64_t upto = start - 1;
-    struct paxos_slot *entry;
-    while ((entry = paxos_slot_at(paxos, upto + 1)) != NULL &&
-           (ballot_compare(entry->ballot, ballot) == 0 || MUTANT == 1))
+    const struct paxos_slot *entry;
+    while ((entry = paxos_slot_at(paxos, upto + 1)) != NULL && entry->status == PAXOS_WHOLE &&
+           (ballot_compare(entry->ballot, ballot) == 0 || MUTANT(1)))
         upto++; /* voted for before a restart */
     paxos->stream.ballot = ballot;
+    paxos->stream.born = born;
     paxos->stream.start = start;
     paxos->stream.received_upto = upto;
     paxos->stream.accepted_upto = start - 1;
@@ -97,7 +129,7 @@ bool paxos_stream_count(struct paxos *paxos) {
     uint64_t before = paxos->stream.accepted_upto, upto = before;
     for (; upto < paxos->stream.received_upto; upto++) {
         const struct paxos_slot *entry = paxos_slot_at(paxos, upto + 1);
-        if (upto >= paxos->chosen_upto && entry->write_seq > paxos->durable_seq && MUTANT != 2)
+        if (upto >= paxos->chosen_upto && entry->write_seq > paxos->durable_seq && !MUTANT(3))
             break;
     }
     paxos->stream.accepted_upto = upto;
@@ -109,7 +141,7 @@ void paxos_send_accepted(struct paxos *paxos) {
     accepted->ballot = paxos->stream.ballot;
     accepted->upto = paxos->stream.accepted_upto;
     accepted->chosen_upto = paxos->chosen_upto;
-    paxos_send(paxos, accepted->ballot.node, accepted, 0);
+    paxos_send_to(paxos, accepted->ballot.node, paxos->stream.born, accepted, 0);
 }
 
 /* Takes the sender for the leader of its ballot, or tells it of a higher one. False when the
@@ -117,7 +149,7 @@ void paxos_send_accepted(struct paxos *paxos) {
 static bool follow(struct paxos *paxos, const struct paxos_message *message) {
     int order = ballot_compare(message->ballot, paxos->promised);
     if (order < 0) {
-        paxos_send_nack(paxos, message->from);
+        paxos_send_nack(paxos, message, 0);
         return false;
     }
     if (order > 0) {
@@ -131,12 +163,13 @@ static bool follow(struct paxos *paxos, const struct paxos_message *message) {
     paxos_set_leader(paxos, message->from);
     paxos_arm_election(paxos);
     if (ballot_compare(paxos->stream.ballot, message->ballot) != 0)
-        paxos_stream_begin(paxos, message->ballot, message->start);
+        paxos_stream_begin(paxos, message->ballot, message->from_born, message->start);
     return true;
 }
 
 static bool is_of_leader(const struct paxos *paxos, const struct paxos_message *message) {
     return message->ballot.node == message->from && message->start > 0 &&
+           message->ballot.round > 0 &&
            (ballot_compare(paxos->stream.ballot, message->ballot) != 0 ||
             paxos->stream.start == message->start);
 }
@@ -144,7 +177,9 @@ static bool is_of_leader(const struct paxos *paxos, const struct paxos_message *
 /* The leader's watermark says that slots are chosen, not with what: only slots held at the leader's
  * own ballot are what it means (PAXOS.md 2.6). The rest must be learnt. */
 static void follow_chosen(struct paxos *paxos, uint64_t chosen_upto) {
-    if (MUTANT == 6) {
+    if (paxos->fetching)
+        return;
+    if (MUTANT(2)) {
         while (paxos->chosen_upto < chosen_upto &&
                paxos_slot_at(paxos, paxos->chosen_upto + 1) != NULL)
             paxos_raise_chosen(paxos, paxos->chosen_upto + 1);
@@ -159,18 +194,17 @@ static void follow_chosen(struct paxos *paxos, uint64_t chosen_upto) {
 /* The next slot of the stream, unless there is no room; the leader sends it again then. */
 static int receive_slot(struct paxos *paxos, const struct paxos_entry *entry,
                         struct ballot ballot) {
-    struct paxos_slot *held = paxos_slot_at(paxos, entry->slot);
+    const struct paxos_slot *held = paxos_slot_at(paxos, entry->slot);
     if (entry->slot <= paxos->stream.received_upto) {
-        bool same =
-            held == NULL || ballot_compare(held->ballot, ballot) != 0 ||
-            memcmp(held->value->digest, entry->value->digest, sizeof entry->value->digest) == 0;
+        bool same = held == NULL || ballot_compare(held->ballot, ballot) != 0 ||
+                    paxos_digest_equal(held->digest, entry->digest);
         return same ? 0 : ERR_CORRUPT;
     }
     if (entry->slot != paxos->stream.received_upto + 1 || paxos_is_busy(paxos) ||
-        entry->slot > paxos->chosen_upto + PAXOS_OPEN_MAX)
+        entry->slot > paxos->chosen_upto + PAXOS_OPEN_MAX || paxos->space == PAXOS_SPACE_NONE)
         return 0;
     uint64_t seq = paxos_append(paxos, PAXOS_RECORD_ACCEPT, entry->slot, ballot, entry->value);
-    paxos_slot_put(paxos, entry->slot, ballot, entry->value, seq, 0);
+    paxos_slot_put(paxos, entry->slot, ballot, entry->value, seq);
     paxos->stream.received_upto = entry->slot;
     return 0;
 }
@@ -188,6 +222,36 @@ int paxos_on_accept(struct paxos *paxos, const struct paxos_message *message) {
     return code;
 }
 
+/* ---- heartbeats ---- */
+
+const struct paxos_check *paxos_last_check(const struct paxos *paxos) {
+    static const struct paxos_check none;
+    return paxos->check_count > 0 ? &paxos->checks[(paxos->check_count - 1) % PAXOS_CHECKS] : &none;
+}
+
+static void send_ack(struct paxos *paxos, const struct paxos_message *heartbeat) {
+    struct paxos_message *ack = paxos_message_new(PAXOS_HEARTBEAT_ACK, 0);
+    ack->ballot = heartbeat->ballot;
+    ack->seq = heartbeat->seq;
+    ack->upto = paxos->stream.accepted_upto;
+    ack->slot = paxos->stream.received_upto;
+    ack->start = heartbeat->slot;
+    ack->chosen_upto = paxos->chosen_upto;
+    ack->check = *paxos_last_check(paxos);
+    ack->sync_us = paxos->sync_us;
+    if (paxos->space != PAXOS_SPACE_GOOD)
+        ack->flags = paxos->space == PAXOS_SPACE_LOW ? PAXOS_LOW : PAXOS_LOW | PAXOS_FULL;
+    paxos_reply(paxos, heartbeat, ack, 0);
+}
+
+/* A majority has another state than we after the same slot (PAXOS.md 2.6). */
+void paxos_compare_check(struct paxos *paxos, const struct paxos_check *agreed) {
+    for (uint32_t i = 0; agreed->slot > 0 && i < PAXOS_CHECKS; i++)
+        if (paxos->checks[i].slot == agreed->slot &&
+            !paxos_digest_equal(paxos->checks[i].digest, agreed->digest))
+            paxos->out->diverged_slot = agreed->slot;
+}
+
 int paxos_on_heartbeat(struct paxos *paxos, const struct paxos_message *message) {
     if (!is_of_leader(paxos, message))
         return ERR_PROTOCOL;
@@ -196,15 +260,12 @@ int paxos_on_heartbeat(struct paxos *paxos, const struct paxos_message *message)
     stream_catch_up(paxos);
     follow_chosen(paxos, message->chosen_upto);
     if (message->chosen_upto > paxos->chosen_upto)
-        paxos_learn_request(paxos, message->from);
+        paxos_learn_request(paxos, message->from, message->from_born);
+    if (message->chosen_upto >=
+        message->upto) /* the leader's barrier: it knows all that is chosen */
+        paxos_bound_doubt(paxos, message->chosen_upto);
+    paxos_compare_check(paxos, &message->check);
     paxos_stream_count(paxos);
-    struct paxos_message *ack = paxos_message_new(PAXOS_HEARTBEAT_ACK, 0);
-    ack->ballot = message->ballot;
-    ack->seq = message->seq;
-    ack->upto = paxos->stream.accepted_upto;
-    ack->slot = paxos->stream.received_upto;
-    ack->start = message->slot;
-    ack->chosen_upto = paxos->chosen_upto;
-    paxos_send(paxos, message->from, ack, 0);
+    send_ack(paxos, message);
     return 0;
 }

@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-#include "core/paxos.h"
+#include "core/paxos_value.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "structs are copied to disk and wire as they are");
@@ -16,14 +16,6 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 static inline bool paxos_ballot_is_sane(struct ballot ballot) {
     return ballot.round < PAXOS_ROUND_LIMIT;
-}
-
-/* Copies bytes into a value; NULL when their digest is another. */
-static inline struct paxos_value *paxos_value_decode(const char *data, uint32_t size,
-                                                     const uint8_t digest[16]) {
-    struct paxos_value *value = paxos_value_copy((struct span){data, size});
-    return memcmp(value->digest, digest, sizeof value->digest) == 0 ? value
-                                                                    : paxos_value_unref(value);
 }
 
 #endif

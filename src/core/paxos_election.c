@@ -4,26 +4,22 @@
 void paxos_arm_election(struct paxos *paxos) {
     const struct paxos_options *options = &paxos->options;
     uint64_t span = options->election_max_ns - options->election_min_ns;
-    paxos->election_at_ns =
-        paxos->now_ns + options->election_min_ns + rng_below(&paxos->rng, span + 1);
+    paxos->election_at_ns = UINT64_MAX;
+    if (paxos_is_voter(paxos))
+        paxos->election_at_ns =
+            paxos->now_ns + options->election_min_ns + rng_below(&paxos->rng, span + 1);
 }
 
-void paxos_election_clear(struct paxos *paxos) {
-    for (uint32_t i = 0; i < PAXOS_OPEN_MAX; i++) {
-        paxos_value_unref(paxos->recovered[i].value);
-        paxos->recovered[i] = (struct paxos_recovered){0};
-    }
+bool paxos_is_preparing(const struct paxos *paxos) {
+    return paxos->role == PAXOS_PREPARING || (paxos->role == PAXOS_LEADING && paxos->renewing);
 }
 
 static void refuse_proposals(struct paxos *paxos) {
-    struct paxos_out *out = paxos->out;
     for (uint64_t s = paxos->chosen_upto + 1; s < paxos->next_slot; s++) {
         struct paxos_slot *entry = paxos_slot_at(paxos, s);
         if (entry == NULL || entry->cookie == 0)
             continue;
-        ASSERT(out->proposal_count < PAXOS_OUT_PROPOSALS);
-        out->proposals[out->proposal_count++] =
-            (struct paxos_result){.cookie = entry->cookie, .slot = s, .code = ERR_TIMEOUT};
+        paxos_proposal_done(paxos, entry->cookie, s, ERR_TIMEOUT);
         entry->cookie = 0;
     }
 }
@@ -37,20 +33,25 @@ void paxos_step_down(struct paxos *paxos) {
         paxos->out->leader_changed = true;
     }
     paxos->role = PAXOS_FOLLOWER;
-    paxos_election_clear(paxos);
+    paxos->renewing = false;
+    paxos->sealed_slot = 0;
+    paxos->heir = NULL;
+    paxos_recover_clear(paxos);
     paxos_set_leader(paxos, 0);
     paxos_arm_election(paxos);
 }
 
-static void send_to_others(struct paxos *paxos, enum paxos_message_type type, uint64_t slot) {
-    for (uint32_t i = 0; i < paxos->options.voter_count; i++) {
+/* To the other voters that have not promised. */
+static void send_to_others(struct paxos *paxos, enum paxos_message_type type) {
+    uint64_t slot = paxos->chosen_upto + 1;
+    for (uint32_t i = 0; i < paxos->peer_count; i++) {
         struct paxos_peer *peer = &paxos->peers[i];
-        if (peer == paxos->self || peer->promised)
+        if (peer == paxos->self || peer->promised || !peer->voter)
             continue;
         struct paxos_message *message = paxos_message_new(type, 0);
         message->ballot = paxos->ballot;
         message->slot = peer->page_slot > slot ? peer->page_slot : slot;
-        paxos_send(paxos, peer->node, message, 0);
+        paxos_send(paxos, peer, message);
     }
 }
 
@@ -62,48 +63,59 @@ static bool has_promised(const struct paxos *paxos, const struct paxos_peer *pee
     return peer == paxos->self ? paxos->durable_seq >= paxos->promise_seq : peer->promised;
 }
 
+/* ---- who may try ---- */
+
+static void candidate_begin(struct paxos *paxos) {
+    uint32_t boot = MUTANT(31) ? 1 : paxos->options.boot;
+    paxos->ballot = (struct ballot){paxos->round_max + 1, paxos->options.node, boot};
+    for (uint32_t i = 0; i < paxos->peer_count; i++) {
+        struct paxos_peer *peer = &paxos->peers[i];
+        peer->granted = peer == paxos->self;
+        peer->promised = false;
+        peer->page_slot = 0;
+        paxos_report_clear(peer);
+    }
+}
+
 static void prepare(struct paxos *paxos) {
     paxos->role = PAXOS_PREPARING;
+    paxos_set_leader(paxos, 0);
     paxos_arm_election(paxos);
     paxos->retry_at_ns = paxos->now_ns + 2 * paxos->options.heartbeat_ns;
     paxos_promise(paxos, paxos->ballot);
-    send_to_others(paxos, PAXOS_PREPARE, paxos->chosen_upto + 1);
+    send_to_others(paxos, PAXOS_PREPARE);
 }
 
 /* Far behind, a node would hold up the group while it learns: it learns first, and another may
  * lead. */
 static bool must_learn_first(struct paxos *paxos) {
-    for (uint32_t i = 0; i < paxos->options.voter_count; i++) {
+    for (uint32_t i = 0; i < paxos->peer_count; i++) {
         const struct paxos_peer *peer = &paxos->peers[i];
         if (peer->granted && peer->chosen_upto > paxos->chosen_upto + 4 * PAXOS_WINDOW) {
-            paxos_learn_request(paxos, peer->node);
+            paxos_learn_request(paxos, peer->node, peer->born);
             return true;
         }
     }
-    return false;
+    return paxos->fetching;
 }
 
 void paxos_probe(struct paxos *paxos) {
     ASSERT(paxos->role != PAXOS_LEADING);
     paxos_step_down(paxos);
     paxos_arm_election(paxos);
-    if (paxos_is_busy(paxos))
+    if (paxos_is_busy(paxos) || paxos_is_recalling(paxos) || paxos->fetching ||
+        paxos->space == PAXOS_SPACE_NONE)
         return;
     if (paxos->now_ns < paxos->hint_until_ns) /* others may not have had the hint yet */
         paxos->election_at_ns = paxos->now_ns + paxos->options.heartbeat_ns +
                                 rng_below(&paxos->rng, paxos->options.heartbeat_ns);
     paxos->role = PAXOS_PROBING;
     paxos_set_leader(paxos, 0);
-    paxos->ballot = (struct ballot){paxos->round_max + 1, paxos->options.node, paxos->options.boot};
-    for (uint32_t i = 0; i < paxos->options.voter_count; i++) {
-        struct paxos_peer *peer = &paxos->peers[i];
-        peer->granted = peer == paxos->self;
-        peer->promised = false;
-        peer->page_slot = 0;
-    }
-    send_to_others(paxos, PAXOS_PROBE, paxos->chosen_upto + 1);
-    if (paxos_has_quorum(paxos, has_granted))
+    candidate_begin(paxos);
+    if (MUTANT(20) || paxos_has_quorum(paxos, has_granted))
         prepare(paxos);
+    else
+        send_to_others(paxos, PAXOS_PROBE);
 }
 
 int paxos_on_probe(struct paxos *paxos, const struct paxos_message *message) {
@@ -111,23 +123,30 @@ int paxos_on_probe(struct paxos *paxos, const struct paxos_message *message) {
         paxos->role == PAXOS_LEADING ||
         (paxos->leader != 0 && paxos->leader != message->from && paxos->leader_heard_ns != 0 &&
          paxos->now_ns - paxos->leader_heard_ns < paxos->options.stickiness_ns);
+    const struct paxos_member *member =
+        paxos_config_find(&paxos->config, message->from, message->from_born);
     struct paxos_message *reply = paxos_message_new(PAXOS_PROBE_REPLY, 0);
     reply->ballot = message->ballot;
     reply->promised = paxos->promised;
     reply->chosen_upto = paxos->chosen_upto;
-    if (!sticky && ballot_compare(message->ballot, paxos->promised) > 0)
+    if (member == NULL || !member->voter)
+        reply->flags = PAXOS_REMOVED;
+    else if (!sticky && ballot_compare(message->ballot, paxos->promised) > 0)
         reply->flags = PAXOS_GRANTED;
-    paxos_send(paxos, message->from, reply, 0);
+    paxos_reply(paxos, message, reply, 0);
     return 0;
 }
 
 int paxos_on_probe_reply(struct paxos *paxos, const struct paxos_message *message) {
     paxos_saw_round(paxos, message->promised.round);
-    if (paxos->role != PAXOS_PROBING || ballot_compare(message->ballot, paxos->ballot) != 0)
+    struct paxos_peer *peer = paxos_peer_of(paxos, message->from, message->from_born);
+    if (paxos->role != PAXOS_PROBING || peer == NULL ||
+        ballot_compare(message->ballot, paxos->ballot) != 0)
         return 0;
-    struct paxos_peer *peer = paxos_peer_of(paxos, message->from);
     peer->chosen_upto = message->chosen_upto;
-    if (message->flags & PAXOS_GRANTED)
+    if (message->flags & PAXOS_REMOVED && message->chosen_upto > paxos->chosen_upto)
+        paxos_learn_request(paxos, peer->node, peer->born); /* that it was removed */
+    else if (message->flags & PAXOS_GRANTED)
         peer->granted = true;
     else if (message->promised.round >= paxos->ballot.round)
         paxos_probe(paxos); /* with a round above */
@@ -140,63 +159,85 @@ int paxos_on_probe_reply(struct paxos *paxos, const struct paxos_message *messag
     return 0;
 }
 
-/* Of each slot the vote with the highest ballot is what may have been chosen. */
-static int merge_entry(struct paxos *paxos, uint64_t slot, struct ballot ballot,
-                       struct paxos_value *value) {
-    if (slot <= paxos->chosen_upto)
-        return 0;
-    if (slot > paxos->chosen_upto + PAXOS_OPEN_MAX || ballot_compare(ballot, paxos->ballot) >= 0)
+int paxos_on_transfer(struct paxos *paxos, const struct paxos_message *message) {
+    if (message->ballot.node != message->from)
         return ERR_PROTOCOL;
-    struct paxos_recovered *best = &paxos->recovered[slot % PAXOS_OPEN_MAX];
-    if (best->slot == slot && (ballot_compare(ballot, best->ballot) <= 0) != (MUTANT == 7))
+    if (ballot_compare(message->ballot, paxos->promised) != 0 || !paxos_is_voter(paxos) ||
+        paxos->role != PAXOS_FOLLOWER || paxos_is_busy(paxos) || paxos->fetching)
         return 0;
-    paxos_value_unref(best->value);
-    *best =
-        (struct paxos_recovered){.slot = slot, .ballot = ballot, .value = paxos_value_ref(value)};
+    candidate_begin(paxos);
+    prepare(paxos);
     return 0;
 }
 
-int paxos_on_promise(struct paxos *paxos, const struct paxos_message *message) {
-    if (paxos->role != PAXOS_PREPARING || ballot_compare(message->ballot, paxos->ballot) != 0)
+int paxos_on_nack(struct paxos *paxos, const struct paxos_message *message) {
+    paxos_saw_round(paxos, message->promised.round);
+    if (paxos->role == PAXOS_FOLLOWER)
         return 0;
-    struct paxos_peer *peer = paxos_peer_of(paxos, message->from);
+    bool removed =
+        message->flags & PAXOS_REMOVED && ballot_compare(message->ballot, paxos->ballot) == 0;
+    if (removed || ballot_compare(message->promised, paxos->ballot) > 0)
+        paxos_step_down(paxos);
+    if (removed && message->chosen_upto > paxos->chosen_upto)
+        paxos_learn_request(paxos, message->from, message->from_born);
+    return 0;
+}
+
+/* ---- phase 1 ---- */
+
+int paxos_on_promise(struct paxos *paxos, const struct paxos_message *message) {
+    struct paxos_peer *peer = paxos_peer_of(paxos, message->from, message->from_born);
+    if (peer != NULL && ballot_compare(message->ballot, peer->seen) > 0)
+        peer->seen = message->ballot;
+    if (!paxos_is_preparing(paxos) || peer == NULL || !peer->voter ||
+        ballot_compare(message->ballot, paxos->ballot) != 0)
+        return 0;
     peer->chosen_upto = message->chosen_upto;
     if (message->chosen_upto > paxos->chosen_upto) {
-        paxos_learn_request(paxos, message->from); /* its promise is asked for again afterwards */
+        /* its promise is asked for again afterwards */
+        paxos_learn_request(paxos, peer->node, peer->born);
         return 0;
     }
     uint64_t wanted = peer->page_slot > 0 ? peer->page_slot : paxos->chosen_upto + 1;
     if (peer->promised || message->slot > wanted)
         return 0;
     for (uint32_t i = 0; i < message->entry_count; i++) {
-        const struct paxos_entry *entry = &message->entries[i];
-        int code = merge_entry(paxos, entry->slot, entry->ballot, entry->value);
+        int code = paxos_recover_entry(paxos, peer, &message->entries[i]);
         if (code != 0)
             return code;
     }
+    peer->report.doubt_upto = message->doubt_upto;
     if (message->flags & PAXOS_MORE) {
         peer->page_slot = message->upto + 1;
-        paxos_election_retry(paxos);
+        paxos_ask_promises(paxos);
         return 0;
     }
     peer->promised = true;
     return 0;
 }
 
-void paxos_election_retry(struct paxos *paxos) {
-    ASSERT(paxos->role == PAXOS_PREPARING);
+void paxos_ask_promises(struct paxos *paxos) {
+    ASSERT(paxos_is_preparing(paxos));
     paxos->retry_at_ns = paxos->now_ns + 2 * paxos->options.heartbeat_ns;
-    send_to_others(paxos, PAXOS_PREPARE, paxos->chosen_upto + 1);
+    send_to_others(paxos, PAXOS_PREPARE);
+    if (paxos->blocked_slot != 0)
+        paxos_recover_fetch(paxos);
 }
 
 void paxos_election_check(struct paxos *paxos) {
-    if (paxos->role != PAXOS_PREPARING || !paxos_has_quorum(paxos, has_promised) ||
+    if (!paxos_is_preparing(paxos) || !paxos_has_quorum(paxos, has_promised) ||
         paxos_is_busy(paxos))
         return;
-    for (uint64_t s = paxos->chosen_upto + 1; s <= paxos->last_slot; s++) {
-        struct paxos_slot *own = paxos_slot_at(paxos, s);
-        int code = own != NULL ? merge_entry(paxos, s, own->ballot, own->value) : 0;
-        ASSERT(code == 0);
+    paxos_recover_own(paxos);
+    uint64_t before = paxos->blocked_slot;
+    paxos->blocked_slot = paxos_recover_missing(paxos);
+    if (paxos->blocked_slot != 0) {
+        if (before != paxos->blocked_slot)
+            paxos_recover_fetch(paxos);
+        return;
     }
-    paxos_lead(paxos);
+    if (paxos->role == PAXOS_LEADING)
+        paxos_lead_on(paxos);
+    else
+        paxos_lead(paxos);
 }

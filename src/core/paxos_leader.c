@@ -1,20 +1,19 @@
-/* The leader: proposes slots in order, counts votes, sends each peer what it lacks, and proves that
- * it still leads. */
+/* The leader's phase 2: proposes slots in order, counts votes, sends each member what it lacks. */
 #include "core/paxos_state.h"
 
 #define SENDS_MAX 64u /* ACCEPTs to one peer in one step */
 
-static bool is_alone(const struct paxos *paxos) {
-    return paxos->options.voter_count == 1;
-}
-
-void paxos_propose_slot(struct paxos *paxos, struct paxos_value *value, uint64_t cookie) {
+uint64_t paxos_propose_slot(struct paxos *paxos, struct paxos_value *value, uint64_t cookie) {
     ASSERT(paxos->role == PAXOS_LEADING);
+    ASSERT(paxos->sealed_slot == 0 || MUTANT(15));
     uint64_t slot = paxos->next_slot++;
     uint64_t seq = paxos_append(paxos, PAXOS_RECORD_ACCEPT, slot, paxos->ballot, value);
-    paxos_slot_put(paxos, slot, paxos->ballot, value, seq, cookie);
+    paxos_slot_put(paxos, slot, paxos->ballot, value, seq)->cookie = cookie;
     paxos->stream.received_upto = slot;
     paxos->open_bytes += value->size;
+    if (value->kind == PAXOS_CONFIG)
+        paxos->sealed_slot = slot;
+    return slot;
 }
 
 static void propose_noop(struct paxos *paxos) {
@@ -23,74 +22,111 @@ static void propose_noop(struct paxos *paxos) {
     paxos_value_unref(noop);
 }
 
-/* Proposes anew all that phase 1 found, and a NOOP where nobody of the quorum had voted. */
-static void propose_recovered(struct paxos *paxos) {
+static struct paxos_value *recovered_value(struct paxos *paxos, uint64_t slot) {
+    const struct paxos_recovered *best = &paxos->recovered[slot % PAXOS_OPEN_MAX];
+    return best->slot == slot ? best->value : NULL;
+}
+
+/* Above a configuration another quorum counts: phase 1 must be done with it before. */
+static uint64_t recovered_end(struct paxos *paxos) {
     uint64_t last = paxos->chosen_upto;
-    for (uint64_t s = paxos->chosen_upto + 1; s <= paxos->chosen_upto + PAXOS_OPEN_MAX; s++)
-        if (paxos->recovered[s % PAXOS_OPEN_MAX].slot == s)
-            last = s;
+    for (uint64_t s = paxos->chosen_upto + 1; s <= paxos->chosen_upto + PAXOS_OPEN_MAX; s++) {
+        const struct paxos_value *value = recovered_value(paxos, s);
+        last = value != NULL ? s : last;
+        if (value != NULL && value->kind == PAXOS_CONFIG && !MUTANT(16))
+            break;
+    }
+    return last;
+}
+
+/* Proposes anew all that phase 1 found, and a NOOP where nobody of the quorum had voted; then the
+ * barrier, as soon as there is room. */
+static void propose_recovered(struct paxos *paxos) {
+    uint64_t last = recovered_end(paxos);
     while (paxos->next_slot <= last) {
-        const struct paxos_recovered *best = &paxos->recovered[paxos->next_slot % PAXOS_OPEN_MAX];
-        if (best->slot == paxos->next_slot && MUTANT != 3)
-            paxos_propose_slot(paxos, best->value, 0);
+        struct paxos_value *value = recovered_value(paxos, paxos->next_slot);
+        if (value != NULL && !MUTANT(4))
+            paxos_propose_slot(paxos, value, 0);
         else
             propose_noop(paxos);
     }
+    paxos_recover_clear(paxos);
+    paxos->barrier_slot = paxos->next_slot;
+}
+
+static void peer_begin(struct paxos *paxos, struct paxos_peer *peer) {
+    peer->heard_ns = paxos->now_ns;
+    peer->sent_upto = peer->accepted_upto = paxos->start - 1;
+    peer->rewound_to = 0;
+    peer->stalled = false;
+    peer->spacious = true;
+    peer->seq_acked = 0;
+    peer->check = (struct paxos_check){0};
 }
 
 void paxos_lead(struct paxos *paxos) {
     paxos->role = PAXOS_LEADING;
+    paxos->renewing = false;
+    paxos->sealed_slot = 0;
+    paxos->heir = NULL;
+    paxos->slow_since_ns = 0;
+    paxos->agreed = (struct paxos_check){0};
     paxos->start = paxos->next_slot = paxos->chosen_upto + 1;
     paxos->open_bytes = 0;
-    paxos_stream_begin(paxos, paxos->ballot, paxos->start);
-    for (uint32_t i = 0; i < paxos->options.voter_count; i++) {
-        struct paxos_peer *peer = &paxos->peers[i];
-        peer->heard_ns = paxos->now_ns;
-        peer->sent_upto = peer->accepted_upto = paxos->start - 1;
-        peer->rewound_to = 0;
-        peer->stalled = false;
-        peer->seq_acked = 0;
-    }
+    paxos_stream_begin(paxos, paxos->ballot, paxos->options.born, paxos->start);
+    for (uint32_t i = 0; i < paxos->peer_count; i++)
+        peer_begin(paxos, &paxos->peers[i]);
     propose_recovered(paxos);
-    paxos_election_clear(paxos);
-    paxos->barrier_slot = paxos->next_slot;
     paxos_set_leader(paxos, paxos->options.node);
     paxos->out->leader_changed = true;
     paxos_send_heartbeats(paxos);
 }
 
+void paxos_lead_on(struct paxos *paxos) {
+    ASSERT(paxos->renewing);
+    ASSERT(paxos->next_slot == paxos->chosen_upto + 1);
+    paxos->renewing = false;
+    propose_recovered(paxos);
+}
+
 /* ---- proposals ---- */
 
-static bool has_window(const struct paxos *paxos) {
+bool paxos_has_window(const struct paxos *paxos) {
     return paxos->next_slot <= paxos->chosen_upto + PAXOS_WINDOW &&
-           paxos->open_bytes < PAXOS_WINDOW_BYTES && !paxos_is_busy(paxos);
+           paxos->open_bytes < PAXOS_WINDOW_BYTES && !paxos_is_busy(paxos) && !paxos->renewing &&
+           (paxos->sealed_slot == 0 || MUTANT(15));
 }
 
 unsigned paxos_room(const struct paxos *paxos) {
     if (paxos->role != PAXOS_LEADING || paxos->next_slot <= paxos->barrier_slot ||
-        !has_window(paxos))
+        paxos->heir != NULL || !paxos_has_window(paxos))
         return 0;
     return (unsigned)(paxos->chosen_upto + PAXOS_WINDOW + 1 - paxos->next_slot);
 }
 
-static int propose_error(const struct paxos *paxos, const struct paxos_value *value) {
+void paxos_proposal_done(struct paxos *paxos, uint64_t cookie, uint64_t slot, int code) {
+    struct paxos_out *out = paxos->out;
+    ASSERT(out->proposal_count < PAXOS_OUT_PROPOSALS);
+    out->proposals[out->proposal_count++] =
+        (struct paxos_result){.cookie = cookie, .slot = slot, .code = code};
+}
+
+static int propose_error(const struct paxos *paxos, const struct paxos_event *event) {
     if (paxos->role != PAXOS_LEADING)
         return ERR_NOT_LEADER;
-    if (value->size == 0 || value->size > PAXOS_VALUE_MAX)
+    if (event->value->size == 0 || event->value->size > PAXOS_VALUE_MAX)
         return ERR_LIMIT;
+    if (!event->reserve && !paxos_is_spacious(paxos))
+        return ERR_NOSPACE;
     return paxos_room(paxos) > 0 ? 0 : ERR_BUSY;
 }
 
 void paxos_on_propose(struct paxos *paxos, const struct paxos_event *event) {
     ASSERT(event->value != NULL);
     ASSERT(event->cookie != 0);
-    struct paxos_result result = {.cookie = event->cookie,
-                                  .code = propose_error(paxos, event->value)};
-    if (result.code == 0) {
-        result.slot = paxos->next_slot;
-        paxos_propose_slot(paxos, event->value, event->cookie);
-    }
-    paxos->out->proposals[paxos->out->proposal_count++] = result;
+    int code = propose_error(paxos, event);
+    uint64_t slot = code == 0 ? paxos_propose_slot(paxos, event->value, event->cookie) : 0;
+    paxos_proposal_done(paxos, event->cookie, slot, code);
 }
 
 /* ---- votes ---- */
@@ -99,11 +135,11 @@ void paxos_on_propose(struct paxos *paxos, const struct paxos_event *event) {
  */
 static uint64_t quorum_accepted(const struct paxos *paxos) {
     uint64_t best = 0;
-    for (uint32_t i = 0; i < paxos->options.voter_count; i++) {
+    for (uint32_t i = 0; i < paxos->peer_count; i++) {
         uint64_t upto = paxos->peers[i].accepted_upto;
         uint32_t count = 0;
-        for (uint32_t j = 0; j < paxos->options.voter_count; j++)
-            count += paxos->peers[j].accepted_upto >= upto;
+        for (uint32_t j = 0; j < paxos->peer_count; j++)
+            count += (paxos->peers[j].voter || MUTANT(18)) && paxos->peers[j].accepted_upto >= upto;
         if (count >= paxos->quorum && upto > best)
             best = upto;
     }
@@ -114,15 +150,20 @@ void paxos_leader_count(struct paxos *paxos) {
     ASSERT(ballot_compare(paxos->promised, paxos->ballot) == 0);
     paxos_stream_count(paxos);
     paxos->self->accepted_upto = paxos->stream.accepted_upto;
-    uint64_t chosen = quorum_accepted(paxos);
+    uint64_t chosen = quorum_accepted(paxos), sealed = paxos->sealed_slot;
     if (chosen > paxos->chosen_upto)
         paxos_raise_chosen(paxos, chosen);
+    if (sealed != 0 && paxos->chosen_upto >= sealed)
+        paxos_renew(paxos);
 }
 
 static struct paxos_peer *voter_of(struct paxos *paxos, const struct paxos_message *message) {
+    struct paxos_peer *peer = paxos_peer_of(paxos, message->from, message->from_born);
+    if (peer != NULL && ballot_compare(message->ballot, peer->seen) > 0)
+        peer->seen = message->ballot;
     if (paxos->role != PAXOS_LEADING || ballot_compare(message->ballot, paxos->ballot) != 0)
         return NULL;
-    return paxos_peer_of(paxos, message->from);
+    return peer;
 }
 
 /* What both kinds of answer tell. */
@@ -166,46 +207,22 @@ int paxos_on_heartbeat_ack(struct paxos *paxos, const struct paxos_message *mess
         rewind_peer(peer, message->slot);
     else
         peer->stalled = false;
+    peer->spacious = (message->flags & PAXOS_LOW) == 0;
+    peer->sync_us = message->sync_us;
+    if (message->check.slot > peer->check.slot)
+        peer->check = message->check;
     return 0;
 }
 
 /* ---- sending ---- */
 
-static struct paxos_message *message_of_leader(struct paxos *paxos, enum paxos_message_type type,
-                                               uint32_t room) {
+struct paxos_message *paxos_message_of_leader(struct paxos *paxos, enum paxos_message_type type,
+                                              uint32_t room) {
     struct paxos_message *message = paxos_message_new(type, room);
     message->ballot = paxos->ballot;
     message->start = paxos->start;
     message->chosen_upto = paxos->chosen_upto;
     return message;
-}
-
-void paxos_send_heartbeats(struct paxos *paxos) {
-    /* All groups of a node beat together: one wake-up and one frame for each peer. */
-    uint64_t interval_ns = paxos->options.heartbeat_ns;
-    paxos->heartbeat_at_ns = paxos->now_ns - paxos->now_ns % interval_ns + interval_ns;
-    for (uint32_t i = 0; i < paxos->options.voter_count; i++) {
-        struct paxos_peer *peer = &paxos->peers[i];
-        if (peer == paxos->self)
-            continue;
-        struct paxos_message *heartbeat = message_of_leader(paxos, PAXOS_HEARTBEAT, 0);
-        heartbeat->slot = peer->sent_upto;
-        heartbeat->seq = paxos->reads.seq;
-        paxos_send(paxos, peer->node, heartbeat, 0);
-    }
-}
-
-static bool was_heard(const struct paxos *paxos, const struct paxos_peer *peer) {
-    return peer == paxos->self || paxos->now_ns - peer->heard_ns <= paxos->options.election_max_ns;
-}
-
-void paxos_leader_tick(struct paxos *paxos) {
-    if (is_alone(paxos) || paxos->now_ns < paxos->heartbeat_at_ns)
-        return;
-    if (paxos_has_quorum(paxos, was_heard))
-        paxos_send_heartbeats(paxos);
-    else
-        paxos_step_down(paxos);
 }
 
 /* The last slot to send to the peer now: it holds no more than PAXOS_OPEN_MAX above what it knows
@@ -224,17 +241,16 @@ static void pump_peer(struct paxos *paxos, struct paxos_peer *peer) {
         struct paxos_slot *entry = paxos_slot_at(paxos, peer->sent_upto + 1);
         if (entry == NULL)
             return; /* chosen and gone: the peer learns it */
-        struct paxos_message *accept = message_of_leader(paxos, PAXOS_ACCEPT, 1);
-        accept->entries[accept->entry_count++] = (struct paxos_entry){
-            .slot = entry->slot, .ballot = paxos->ballot, .value = paxos_value_ref(entry->value)};
-        paxos_send(paxos, peer->node, accept, 0);
+        struct paxos_message *accept = paxos_message_of_leader(paxos, PAXOS_ACCEPT, 1);
+        paxos_message_add(accept, entry->slot, paxos->ballot, entry->value);
+        paxos_send(paxos, peer, accept);
     }
 }
 
 void paxos_leader_pump(struct paxos *paxos) {
-    if (paxos->next_slot == paxos->barrier_slot && has_window(paxos))
+    if (paxos->next_slot == paxos->barrier_slot && paxos_has_window(paxos))
         propose_noop(paxos);
-    for (uint32_t i = 0; i < paxos->options.voter_count; i++)
+    for (uint32_t i = 0; i < paxos->peer_count; i++)
         if (&paxos->peers[i] != paxos->self)
             pump_peer(paxos, &paxos->peers[i]);
 }

@@ -37,9 +37,11 @@ static void begin_round(struct paxos *paxos) {
 void paxos_reads_advance(struct paxos *paxos) {
     struct paxos_reads *reads = &paxos->reads;
     ASSERT(paxos->role == PAXOS_LEADING);
+    if (paxos->renewing)
+        return;
     if (reads->confirmed == reads->asked && reads->asked < reads->tail)
         begin_round(paxos);
-    if (reads->confirmed < reads->asked && (paxos_has_quorum(paxos, has_acked) || MUTANT == 5))
+    if (reads->confirmed < reads->asked && (paxos_has_quorum(paxos, has_acked) || MUTANT(6)))
         reads->confirmed = reads->asked;
     while (reads->head < reads->confirmed) {
         const struct paxos_read *read = &reads->queue[reads->head % PAXOS_READS_MAX];

@@ -103,7 +103,7 @@ struct meta {
 /* ---- restore.c: what was known before the start ---- */
 
 /* Recovers the groups from state store and log, and opens the latter. */
-int replica_recover(struct meta *meta, const struct place_map *genesis, struct err *err);
+int replica_recover(struct meta *meta, struct err *err);
 
 /* ---- replica.c: the thread that owns the groups ---- */
 

@@ -73,7 +73,7 @@ int meta_start(const struct meta_options *options, struct meta **ret_meta, struc
     r = state_open(meta, err);
     if (r == 0) {
         applier_init(meta);
-        r = replica_recover(meta, options->genesis, err);
+        r = replica_recover(meta, err);
     }
     if (r != 0) {
         meta_free(meta);

@@ -96,7 +96,7 @@ static void propose_slot(struct group *group, uint64_t now_ns) {
     paxos_value_seal(value);
     list_add_tail(&group->proposals, &proposal->node);
     group->in_flight++;
-    drive_propose(group->drive, now_ns, value, (uintptr_t)proposal);
+    drive_propose(group->drive, now_ns, value, (uintptr_t)proposal, false);
 }
 
 void propose_waiting(struct group *group, uint64_t now_ns) {

@@ -84,6 +84,20 @@ static void on_learn_serve(void *context, const struct paxos_serve *serve) {
     slot_server_ask(context, serve);
 }
 
+static void on_config_changed(void *context, const struct paxos_config *config) {
+    (void)context, (void)config;
+}
+
+static void on_fetch_snapshot(void *context, const struct paxos_fetch *fetch) {
+    (void)context, (void)fetch;
+}
+
+static void on_diverged(void *context, uint64_t slot) {
+    const struct group *group = context;
+    panic("group %u: the state after slot %llu is another one than that of a majority",
+          group->number, (unsigned long long)slot);
+}
+
 struct drive_io replica_io(struct group *group) {
     return (struct drive_io){.context = group,
                              .append = on_append,
@@ -92,7 +106,10 @@ struct drive_io replica_io(struct group *group) {
                              .proposal_done = on_proposal_done,
                              .read_done = on_read_done,
                              .leader_changed = on_leader_changed,
-                             .learn_serve = on_learn_serve};
+                             .config_changed = on_config_changed,
+                             .learn_serve = on_learn_serve,
+                             .fetch_snapshot = on_fetch_snapshot,
+                             .diverged = on_diverged};
 }
 
 /* ---- what the drives are told ---- */
@@ -161,7 +178,7 @@ void replica_tell_applied(struct group *group, uint64_t now_ns) {
     if (applied == group->applied_told)
         return;
     group->applied_told = applied;
-    drive_applied(group->drive, now_ns, applied);
+    drive_applied(group->drive, now_ns, applied, NULL);
 }
 
 /* Records that keep the promises, so that older ones can go; the call waits until they are durable.

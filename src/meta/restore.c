@@ -45,28 +45,21 @@ static int on_replay(void *context, uint64_t lsn, struct span bytes, struct err 
     return r;
 }
 
-static void paxos_options_fill(const struct meta *meta, const struct place_map *genesis,
-                               uint32_t group, struct paxos_options *ret_options) {
+static void paxos_options_fill(const struct meta *meta, uint32_t group,
+                               struct paxos_options *ret_options) {
     struct id128 seed = random_id128();
-    *ret_options = (struct paxos_options){.group = group,
-                                          .node = meta->identity.node_id,
-                                          .incarnation = meta->identity.incarnation,
-                                          .boot = meta->boot,
-                                          .config_id = 1,
-                                          .voter_count = meta->voter_count};
+    *ret_options = (struct paxos_options){
+        .group = group, .node = meta->identity.node_id, .born = 1, .boot = meta->boot};
     memcpy(&ret_options->seed, seed.bytes, sizeof ret_options->seed);
-    for (uint32_t v = 0; v < meta->voter_count; v++) {
-        const struct place_node *node = place_node(genesis, meta->voters[v]);
-        ret_options->voters[v] = meta->voters[v];
-        ret_options->incarnations[v] = node != NULL ? node->incarnation : (struct id128){{0}};
-    }
+    ret_options->config.count = meta->voter_count;
+    for (uint32_t v = 0; v < meta->voter_count; v++)
+        ret_options->config.members[v] = (struct paxos_member){meta->voters[v], 1, true};
 }
 
-static int group_recover(struct meta *meta, const struct place_map *genesis, uint32_t number,
-                         struct err *err) {
+static int group_recover(struct meta *meta, uint32_t number, struct err *err) {
     struct group *group = &meta->groups[number];
     struct paxos_options options;
-    paxos_options_fill(meta, genesis, number, &options);
+    paxos_options_fill(meta, number, &options);
     int r = state_get_applied(meta->kv, number, &options.applied, err);
     if (r != 0)
         return r;
@@ -83,10 +76,10 @@ static int group_recover(struct meta *meta, const struct place_map *genesis, uin
     return r != 0 ? r : catalog_open(number, &view, &group->catalog, err);
 }
 
-int replica_recover(struct meta *meta, const struct place_map *genesis, struct err *err) {
+int replica_recover(struct meta *meta, struct err *err) {
     list_init(&meta->trims);
     for (uint32_t g = 0; g < meta->group_count; g++) {
-        int r = group_recover(meta, genesis, g, err);
+        int r = group_recover(meta, g, err);
         if (r != 0)
             return r;
     }
