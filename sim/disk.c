@@ -4,34 +4,27 @@
 
 #include "sim/sim.h"
 
+enum paxos_space sim_disk_space(const struct sim_node *node) {
+    const struct sim *sim = node->sim;
+    if (sim->now_ns >= node->disk.full_until_ns)
+        return PAXOS_SPACE_GOOD;
+    return node->disk.full_until_ns - sim->now_ns > 1000 * SIM_MS ? PAXOS_SPACE_NONE
+                                                                  : PAXOS_SPACE_LOW;
+}
+
 static void sync_begin(struct sim_node *node) {
     struct sim *sim = node->sim;
     struct sim_disk *disk = &node->disk;
     if (disk->syncing != 0 || disk->durable == disk->count)
         return;
     disk->syncing = disk->count;
+    disk->began_ns = sim->now_ns;
     uint64_t takes_ns = sim_about(&sim->disk, sim->options.sync_us * SIM_US);
+    if (sim->now_ns < disk->slow_until_ns)
+        takes_ns *= disk->slow_factor;
     if (!sim->healed && rng_chance(&sim->disk, (uint32_t)sim->options.stall_ppm))
         takes_ns += 1000 * SIM_MS;
-    struct sim_event *event = sim_event_new(sim, SIM_SYNCED, takes_ns);
-    event->node = node->index;
-    event->life = node->life;
-    sim_post(sim, event);
-}
-
-static void remember_value(struct sim_group *group, const struct paxos_record *record) {
-    if (record->value == NULL)
-        return;
-    while (record->slot >= group->value_room) {
-        uint64_t room = group->value_room > 0 ? 2 * group->value_room : 1024;
-        group->values = realloc(group->values, room * sizeof *group->values);
-        ASSERT(group->values != NULL);
-        memset(group->values + group->value_room, 0,
-               (room - group->value_room) * sizeof *group->values);
-        group->value_room = room;
-    }
-    paxos_value_unref(group->values[record->slot]);
-    group->values[record->slot] = paxos_value_ref(record->value);
+    sim_post(sim, sim_node_post(node, SIM_SYNCED, takes_ns));
 }
 
 void sim_disk_append(struct sim_node *node, const struct paxos_record *record) {
@@ -44,7 +37,6 @@ void sim_disk_append(struct sim_node *node, const struct paxos_record *record) {
     struct sim_record *stored = &disk->records[disk->count++];
     *stored = (struct sim_record){.group = record->group, .write_seq = record->write_seq};
     paxos_record_encode(record, &stored->bytes);
-    remember_value(&node->groups[record->group], record);
     sync_begin(node);
 }
 
@@ -60,81 +52,111 @@ static void make_durable(struct sim_node *node, uint32_t upto) {
     struct sim_disk *disk = &node->disk;
     for (; disk->durable < upto; disk->durable++) {
         struct paxos_record record = decode(node, &disk->records[disk->durable]);
-        sim_check_durable(node, &record);
+        sim_truth_record(node, &record);
         paxos_value_unref(record.value);
     }
 }
 
-/* Drops what the state store holds, once the checkpoint is durable. */
-static void trim(struct sim_node *node, uint32_t index) {
-    struct sim_group *group = &node->groups[index];
-    for (uint32_t i = 0; i < group->trim_before; i++) {
-        struct sim_record *stored = &node->disk.records[i];
-        if (stored->group != index || stored->trimmed)
+static void measure(struct sim_node *node) {
+    struct sim_disk *disk = &node->disk;
+    uint64_t us = (node->sim->now_ns - disk->began_ns) / SIM_US;
+    disk->sync_us = (uint32_t)((disk->sync_us * 7 + us) / 8);
+}
+
+/* The newest write_seq of each replica's present life among what was written. */
+static void tell_durable(struct sim_node *node, uint32_t first, uint32_t end) {
+    struct sim *sim = node->sim;
+    uint64_t seqs[SIM_GROUPS_MAX] = {0};
+    for (uint32_t i = first; i < end; i++)
+        if (node->disk.records[i].write_seq > 0)
+            seqs[node->disk.records[i].group] = node->disk.records[i].write_seq;
+    for (uint32_t i = 0; i < sim->options.groups; i++) {
+        struct sim_replica *replica = &node->replicas[i];
+        if (seqs[i] == 0 || replica->drive == NULL)
             continue;
-        struct paxos_record record;
-        uint32_t size;
-        paxos_record_decode_head(buf_span(&stored->bytes), &record, &size, NULL);
-        stored->trimmed = record.slot <= group->trim_upto;
+        if (replica->flush_before > 0 && seqs[i] >= replica->flush_seq)
+            sim_state_trim(replica);
+        drive_durable(replica->drive, sim_node_clock(node), seqs[i]);
     }
-    group->trim_before = 0;
 }
 
 void sim_disk_synced(struct sim_node *node) {
     struct sim *sim = node->sim;
     struct sim_disk *disk = &node->disk;
-    uint64_t seqs[SIM_GROUPS_MAX] = {0};
-    for (uint32_t i = disk->durable; i < disk->syncing; i++)
-        seqs[disk->records[i].group] = disk->records[i].write_seq;
-    make_durable(node, disk->syncing);
+    if (disk->failing) { /* never tried again: the process ends */
+        disk->failing = false;
+        sim_node_crash(node, true, true, 200 * SIM_MS);
+        return;
+    }
+    uint32_t first = disk->durable, end = disk->syncing;
+    make_durable(node, end);
+    measure(node);
     disk->syncing = 0;
     sync_begin(node);
     if (!sim->healed && rng_chance(&sim->disk, (uint32_t)sim->options.crash_at_sync_ppm)) {
-        sim_node_crash(node, true);
+        sim_node_crash(node, true, true, rng_below(&sim->disk, 1500 * SIM_MS));
         return;
     }
-    for (uint32_t i = 0; i < sim->options.groups; i++) {
-        struct sim_group *group = &node->groups[i];
-        if (seqs[i] == 0)
-            continue;
-        if (group->trim_before > 0 && seqs[i] >= group->flush_seq)
-            trim(node, i);
-        drive_durable(group->drive, sim->now_ns, seqs[i]);
-    }
+    tell_durable(node, first, end);
 }
 
-void sim_disk_crash(struct sim_node *node) {
+static void tear(struct sim_node *node, struct sim_record *last) {
+    struct paxos_record record;
+    last->bytes.size = rng_below(&node->sim->disk, last->bytes.size);
+    if (paxos_record_decode(buf_span(&last->bytes), &record, NULL) == 0)
+        sim_fail(node->sim, "node %u takes a torn record for a whole one", node->index + 1);
+    sim_stats->torn++;
+}
+
+void sim_disk_crash(struct sim_node *node, bool power) {
     struct sim *sim = node->sim;
     struct sim_disk *disk = &node->disk;
+    uint32_t most = disk->syncing > disk->durable ? disk->syncing : disk->durable;
     uint32_t kept =
-        disk->durable + (uint32_t)rng_below(&sim->disk, disk->count - disk->durable + 1);
-    bool torn = kept < disk->count && rng_below(&sim->disk, 100) < sim->options.tear_percent;
-    if (torn) {
-        struct sim_record *last = &disk->records[kept];
-        struct paxos_record record;
-        last->bytes.size = rng_below(&sim->disk, last->bytes.size);
-        if (paxos_record_decode(buf_span(&last->bytes), &record, NULL) == 0)
-            sim_fail(sim, "node %u takes a torn record for a whole one", node->index + 1);
-    }
+        power ? disk->durable + (uint32_t)rng_below(&sim->disk, most - disk->durable + 1) : most;
+    if (kept < disk->count && rng_below(&sim->disk, 100) < sim->options.tear_percent)
+        tear(node, &disk->records[kept]);
     while (disk->count > kept)
         buf_fini(&disk->records[--disk->count].bytes);
     make_durable(node, kept);
+    for (uint32_t i = 0; i < disk->count; i++)
+        disk->records[i].write_seq = 0; /* counted anew */
     disk->syncing = 0;
 }
 
-void sim_disk_restore(struct sim_node *node, uint32_t index) {
-    struct sim_group *group = &node->groups[index];
-    for (uint32_t i = 0; i < node->disk.count; i++) {
+void sim_disk_restore(struct sim_replica *replica) {
+    struct sim_node *node = replica->node;
+    for (uint32_t i = replica->since; i < node->disk.count; i++) {
         const struct sim_record *stored = &node->disk.records[i];
-        if (stored->group != index)
+        if (stored->group != replica->group || stored->trimmed)
             continue;
         struct paxos_record record = decode(node, stored);
-        remember_value(group, &record);
-        if (!stored->trimmed && drive_restore(group->drive, &record) != 0)
+        /* What a state that was fetched has replaced is not served: it may not be what was chosen.
+         */
+        if (record.value != NULL && record.slot > replica->trimmed_upto)
+            sim_replica_remember(replica, record.slot, record.value);
+        if (record.born == replica->born && drive_restore(replica->drive, &record) != 0)
             sim_fail(node->sim, "node %u: its log has lost a slot of group %u", node->index + 1,
-                     index);
-        sim_node_apply(node, index);
+                     replica->group);
+        sim_replica_apply(replica);
         paxos_value_unref(record.value);
+    }
+}
+
+/* Node ids are never given out twice. */
+void sim_disk_wipe(struct sim_node *node) {
+    ASSERT(!node->up);
+    sim_disk_fini(node);
+    node->disk = (struct sim_disk){0};
+    node->boot = node->births = 0;
+    node->id += 16;
+    for (uint32_t i = 0; i < SIM_GROUPS_MAX; i++) {
+        struct sim_replica *replica = &node->replicas[i];
+        replica->born = 0;
+        replica->since = 0;
+        replica->trimmed_upto = 0;
+        replica->state_lost = false;
+        replica->flushed = (struct sim_state){0};
     }
 }
 

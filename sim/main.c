@@ -1,5 +1,5 @@
-/* The simulator's command line: one seed told in full, or many, a process each, as many at a time
- * as there are processors. */
+/* The simulator's command line: one seed or schedule told in full; or many seeds, a process each,
+ * as many at a time as there are processors; or the search for the smallest schedule that fails. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -10,17 +10,17 @@
 #define JOBS_MAX 64
 #define SEED_SECONDS_MAX 120
 
-static bool run_seed(uint64_t seed, bool verbose, bool twice) {
-    struct sim_options options;
-    sim_options_draw(&options, seed);
-    if (verbose)
-        sim_options_print(&options);
-    uint64_t hash = sim_run(&options, verbose);
-    if (!twice || hash == sim_run(&options, false))
+static struct sim_plan plan;
+
+static bool run_plan(bool verbose, bool twice) {
+    uint64_t hash = sim_run(&plan, verbose);
+    if (!twice || hash == sim_run(&plan, false))
         return true;
-    fprintf(stderr, "seed %llu: two runs differ\n", (unsigned long long)seed);
+    fprintf(stderr, "seed %llu: two runs differ\n", (unsigned long long)plan.options.seed);
     return false;
 }
+
+/* ---- many seeds ---- */
 
 struct job {
     pid_t pid;
@@ -36,7 +36,8 @@ static void job_start(struct job *job, uint64_t seed, bool twice) {
     if (job->pid > 0)
         return;
     alarm(SEED_SECONDS_MAX);
-    exit(run_seed(seed, false, twice) ? 0 : 1);
+    sim_plan_draw(&plan, seed);
+    exit(run_plan(false, twice) ? 0 : 1);
 }
 
 /* Waits for any child; returns its job, with *ret_good told. */
@@ -50,13 +51,14 @@ static struct job *job_wait(struct job *jobs, bool *ret_good) {
     panic("a child that is not ours");
 }
 
-static int run_seeds(uint64_t first, uint64_t last, bool twice) {
+static unsigned processors(void) {
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > JOBS_MAX ? JOBS_MAX : (unsigned)count;
+}
+
+static int run_seeds(uint64_t first, uint64_t last, bool twice, bool stats) {
     struct job jobs[JOBS_MAX] = {{0}};
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned width = processors < 1          ? 1
-                     : processors > JOBS_MAX ? JOBS_MAX
-                                             : (unsigned)processors,
-             running = 0;
+    unsigned width = processors(), running = 0;
     uint64_t failures = 0, next = first;
     while (next <= last || running > 0) {
         struct job *job = &jobs[running];
@@ -74,23 +76,82 @@ static int run_seeds(uint64_t first, uint64_t last, bool twice) {
             running++;
         }
     }
+    if (stats)
+        sim_stats_print();
     printf("sim: %llu seeds, %llu failures\n", (unsigned long long)(last - first + 1),
            (unsigned long long)failures);
     return failures > 0;
 }
 
+/* ---- one ---- */
+
+/* In a child, which says nothing. */
+static bool fails(struct sim_plan *trial) {
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0)
+        panic("cannot fork");
+    if (pid == 0) {
+        alarm(SEED_SECONDS_MAX);
+        if (freopen("/dev/null", "w", stderr) == NULL)
+            exit(0);
+        sim_run(trial, false);
+        exit(0);
+    }
+    int status;
+    if (waitpid(pid, &status, 0) != pid)
+        panic("a child was lost");
+    return status != 0;
+}
+
+static int shrink(void) {
+    if (!fails(&plan)) {
+        fputs("sim: this plan does not fail\n", stderr);
+        return 1;
+    }
+    sim_schedule_shrink(&plan, fails);
+    sim_schedule_write(&plan, stdout);
+    fprintf(stderr, "sim: %u actions are left\n", plan.action_count);
+    return 0;
+}
+
+static int read_plan(const char *path) {
+    struct err err = {0};
+    FILE *file = fopen(path, "r");
+    if (file == NULL) {
+        fprintf(stderr, "sim: cannot open %s\n", path);
+        return 1;
+    }
+    int code = sim_schedule_read(&plan, file, &err);
+    fclose(file);
+    if (code != 0)
+        fprintf(stderr, "sim: %s: %s\n", path, err.text);
+    return code != 0;
+}
+
 static int usage(void) {
-    fputs("usage: sim --seed N | --seeds A..B [--twice]\n", stderr);
+    fputs("usage: sim --seeds A..B [--twice] [--stats]\n"
+          "       sim (--seed N | --schedule FILE) [--quiet] [--shrink]\n",
+          stderr);
     return 2;
 }
 
 int main(int argc, char **argv) {
-    bool twice = false, one = false, many = false;
+    bool twice = false, stats = false, quiet = false, small = false, one = false, many = false;
     unsigned long long first = 0, last = 0;
+    const char *schedule = NULL;
     for (int i = 1; i < argc; i++) {
         char rest;
         if (strcmp(argv[i], "--twice") == 0)
             twice = true;
+        else if (strcmp(argv[i], "--stats") == 0)
+            stats = true;
+        else if (strcmp(argv[i], "--quiet") == 0)
+            quiet = true;
+        else if (strcmp(argv[i], "--shrink") == 0)
+            small = true;
+        else if (strcmp(argv[i], "--schedule") == 0 && i + 1 < argc)
+            schedule = argv[++i];
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             one = sscanf(argv[++i], "%llu%c", &first, &rest) == 1;
         else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
@@ -98,7 +159,18 @@ int main(int argc, char **argv) {
         else
             return usage();
     }
-    if (one == many || (many && last < first))
+    if (one + many + (schedule != NULL) != 1 || (many && last < first))
         return usage();
-    return one ? !run_seed(first, true, twice) : run_seeds(first, last, twice);
+    sim_stats_init();
+    if (many)
+        return run_seeds(first, last, twice, stats);
+    if (one)
+        sim_plan_draw(&plan, first);
+    else if (read_plan(schedule) != 0)
+        return 1;
+    if (small)
+        return shrink();
+    if (!quiet)
+        sim_schedule_write(&plan, stdout);
+    return !run_plan(!quiet, true);
 }

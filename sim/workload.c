@@ -20,10 +20,11 @@ static void send(struct sim *sim, uint32_t index) {
 }
 
 static void retarget(struct sim *sim, struct sim_client *client) {
-    uint32_t count = (uint32_t)sim->options.nodes;
-    uint32_t leader = sim_leader(sim, client->command.group);
-    bool knows = leader < count && rng_below(&sim->work, 4) > 0;
-    client->target = knows ? leader : (uint32_t)rng_below(&sim->work, count);
+    const struct sim_replica *leader = sim_leader(sim, client->command.group);
+    if (leader != NULL && rng_below(&sim->work, 100) < 70)
+        client->target = leader->node->index;
+    else
+        client->target = (uint32_t)rng_below(&sim->work, sim->machine_count);
 }
 
 static void invoke(struct sim *sim, uint32_t index) {

@@ -1,4 +1,4 @@
-/* Time, the heap of events, and a seed's run: faults first, then all is healed and must come to
+/* Time, the heap of events, and a plan's run: faults first, then all is healed and must come to
  * rest. */
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 
 #include "sim/sim.h"
 
-#define REST_MS 30000 /* virtual time to come to rest after healing */
+#define REST_MS 60000 /* virtual time to come to rest after healing */
 
 /* ---- the heap: by time, then by order ---- */
 
@@ -102,57 +102,83 @@ uint64_t sim_about(struct rng *rng, uint64_t mean) {
 /* ---- a run ---- */
 
 static void dispatch(struct sim *sim, struct sim_event *event) {
-    struct sim_node *node = &sim->nodes[event->node];
     switch (event->kind) {
-    case SIM_REQUEST:
-        if (node->up) {
-            sim_node_request(node, &event->command);
-            sim_node_rearm(node);
-        }
-        break;
     case SIM_REPLY:
         sim_client_reply(sim, event);
         break;
     case SIM_CLIENT:
         sim_client_wake(sim, event->peer, event->number);
         break;
-    case SIM_CRASH:
+    case SIM_ACTION:
+        sim_nemesis_act(sim, &sim->plan->actions[event->number]);
+        break;
     case SIM_RESTART:
-    case SIM_PARTITION:
-    case SIM_HEAL:
-    case SIM_RESET:
-        sim_fault(sim, event);
+        if (!sim->nodes[event->node].up)
+            sim_node_start(&sim->nodes[event->node]);
+        break;
+    case SIM_HINT:
+        sim_nemesis_hint(sim, event->node, event->peer);
+        break;
+    case SIM_PLACE:
+        sim_place(sim, event->group);
         break;
     default:
-        sim_node_event(node, event);
+        sim_node_event(&sim->nodes[event->node], event);
     }
+}
+
+/* A stopped process gets all at once when it goes on. */
+static bool put_off(struct sim *sim, struct sim_event *event) {
+    const struct sim_node *node = &sim->nodes[event->node];
+    if (event->kind > SIM_REQUEST || node->paused_until_ns <= sim->now_ns)
+        return false;
+    event->at_ns = node->paused_until_ns;
+    sim_post(sim, event);
+    return true;
 }
 
 static void step(struct sim *sim) {
     struct sim_event *event = pop(sim);
     ASSERT(event->at_ns >= sim->now_ns);
     sim->now_ns = event->at_ns;
+    if (put_off(sim, event))
+        return;
     fold(sim, event);
     dispatch(sim, event);
     event_free(event);
 }
 
 static void start(struct sim *sim) {
-    struct rng *streams[] = {&sim->net, &sim->disk, &sim->crash, &sim->work, &sim->timers};
+    struct rng *streams[] = {&sim->net, &sim->disk, &sim->work, &sim->timers, &sim->places};
     for (uint64_t i = 0; i < sizeof streams / sizeof *streams; i++)
         rng_init(streams[i], sim->options.seed * 8 + i);
+    sim->machine_count = (uint32_t)(sim->options.nodes + sim->options.spares);
+    ASSERT(sim->machine_count <= SIM_NODES_MAX);
+    for (uint32_t i = 0; i < sim->options.groups; i++)
+        sim->wanted[i] = (1u << sim->options.nodes) - 1;
     sim_truth_init(sim);
-    for (uint32_t i = 0; i < sim->options.nodes; i++) {
-        sim->nodes[i].sim = sim;
-        sim->nodes[i].index = i;
+    for (uint32_t i = 0; i < sim->machine_count; i++)
+        sim_node_init(sim, i);
+    for (uint32_t i = 0; i < sim->machine_count; i++)
         sim_node_start(&sim->nodes[i]);
-    }
-    sim_faults_start(sim);
+    sim_nemesis_start(sim);
     sim_clients_start(sim);
+    for (uint32_t i = 0; i < sim->options.groups; i++)
+        sim_place(sim, i);
+}
+
+static void count(struct sim *sim) {
+    sim_stats->seeds++;
+    sim_stats->events += sim->event_count;
+    sim_stats->virtual_ms += sim->now_ns / SIM_MS;
+    for (uint32_t i = 0; i < sim->options.groups; i++)
+        sim_stats->slots += sim_history(sim, i)->kv.slot;
+    for (uint32_t i = 0; i < sim->options.clients; i++)
+        sim_stats->commands += sim->clients[i].done;
 }
 
 static void finish(struct sim *sim) {
-    for (uint32_t i = 0; i < sim->options.nodes; i++)
+    for (uint32_t i = 0; i < sim->machine_count; i++)
         sim_node_fini(&sim->nodes[i]);
     for (uint32_t i = 0; i < sim->heap_count; i++)
         event_free(sim->heap[i]);
@@ -160,13 +186,14 @@ static void finish(struct sim *sim) {
     sim_truth_fini(sim);
 }
 
-uint64_t sim_run(const struct sim_options *options, bool verbose) {
+uint64_t sim_run(struct sim_plan *plan, bool verbose) {
     struct sim *sim = calloc(1, sizeof *sim);
     ASSERT(sim != NULL);
-    sim->options = *options;
+    sim->plan = plan;
+    sim->options = plan->options;
     sim->verbose = verbose;
     start(sim);
-    uint64_t horizon_ns = options->horizon_ms * SIM_MS, end_ns = horizon_ns + REST_MS * SIM_MS;
+    uint64_t horizon_ns = sim->options.horizon_ms * SIM_MS, end_ns = horizon_ns + REST_MS * SIM_MS;
     while (sim->now_ns < horizon_ns)
         step(sim);
     sim_heal(sim);
@@ -175,8 +202,8 @@ uint64_t sim_run(const struct sim_options *options, bool verbose) {
         if (sim->now_ns > end_ns)
             sim_fail(sim, "%s, %u ms after all was healed", sim_unrest(sim), REST_MS);
     }
-    sim_trace(sim, "at rest: %llu events, %llu slots", (unsigned long long)sim->event_count,
-              (unsigned long long)sim_slots(sim));
+    sim_trace(sim, "at rest: %llu events", (unsigned long long)sim->event_count);
+    count(sim);
     uint64_t hash = sim->hash;
     finish(sim);
     free(sim);

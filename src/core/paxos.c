@@ -20,7 +20,7 @@ static void options_default(struct paxos_options *options) {
 }
 
 static bool options_are_sane(const struct paxos_options *options) {
-    return options->node > 0 && options->born > 0 && options->boot >= options->born &&
+    return options->node > 0 && options->born > 0 && options->boot > 0 &&
            (options->config.count == 0 || paxos_config_is_sane(&options->config)) &&
            options->config.slot <= options->applied &&
            options->election_max_ns >= options->election_min_ns;
@@ -315,8 +315,7 @@ uint64_t paxos_lag_of(const struct paxos *paxos, uint32_t node, uint32_t born) {
             return 0;
         if (paxos->now_ns - peer->heard_ns > paxos->options.election_min_ns)
             return UINT64_MAX;
-        return peer->accepted_upto < paxos->chosen_upto ? paxos->chosen_upto - peer->accepted_upto
-                                                        : 0;
+        return peer->chosen_upto < paxos->chosen_upto ? paxos->chosen_upto - peer->chosen_upto : 0;
     }
     return UINT64_MAX;
 }

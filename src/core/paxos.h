@@ -21,14 +21,15 @@
  * crash loses only a suffix of what was not yet durable. The last record of a slot <= chosen_upto
  * holds the chosen value, which is what learn_serve reads. Records of slots the state store holds
  * durably may be dropped, once a younger paxos_checkpoint() record of the group is durable: it
- * keeps the promise.
+ * keeps the promise. After a snapshot the log's older records of slots up to it are void: not all
+ * of these slots need have passed through it, so they must not be served.
  *
  * At start: paxos_new with the state store's applied slot and configuration, then for what the log
- * has of the group, in its order, an EVENT_RESTORE for each record (value NULL when only its head
- * could be read) and an EVENT_RESTORE_LOST wherever records of unknown number may be missing; they
- * give out->chosen as they pass. Then paxos_status: a replica that is amnesic may have promised
- * what it does not know any more, and must not be used: make another with a birth of its own over
- * the same log. Then the first EVENT_TICK.
+ * has of this replica, in its order, an EVENT_RESTORE for each record (value NULL when only its
+ * head could be read) and an EVENT_RESTORE_LOST wherever records of unknown number may be missing;
+ * they give out->chosen as they pass. Then paxos_status: a replica that is amnesic may have
+ * promised what it does not know any more, and must not be used: make another, with a birth of its
+ * own, for which nothing of the log counts. Then the first EVENT_TICK.
  *
  * A reader on another thread. With several voters every linearizable read asks (EVENT_READ) and one
  * round serves all that came before it. A single voter that leads may be read at once, without
@@ -55,7 +56,7 @@ struct paxos_options {
     uint32_t group;
     uint32_t node;
     uint32_t born;              /* this replica's */
-    uint32_t boot;              /* grows with every start, durable before paxos_new; >= born */
+    uint32_t boot;              /* grows with every start, durable before paxos_new */
     struct paxos_config config; /* as of applied; without members: one that waits to be taken in */
     uint64_t applied;           /* slots the state store holds: chosen */
     uint64_t seed;

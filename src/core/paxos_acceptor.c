@@ -69,8 +69,7 @@ static void send_promise(struct paxos *paxos, const struct paxos_message *to) {
     paxos_reply(paxos, to, promise, paxos->promise_seq);
 }
 
-/* One who is out, and does not know it yet: it shall learn instead of disturbing. */
-static bool is_outdated(const struct paxos *paxos, const struct paxos_message *message) {
+bool paxos_is_outdated(const struct paxos *paxos, const struct paxos_message *message) {
     const struct paxos_member *member =
         paxos_config_find(&paxos->config, message->from, message->from_born);
     return paxos->config.slot > message->config_slot && (member == NULL || !member->voter);
@@ -80,7 +79,7 @@ int paxos_on_prepare(struct paxos *paxos, const struct paxos_message *message) {
     if (message->ballot.node != message->from || message->slot == 0)
         return ERR_PROTOCOL;
     int order = ballot_compare(message->ballot, paxos->promised);
-    bool outdated = is_outdated(paxos, message);
+    bool outdated = paxos_is_outdated(paxos, message);
     if (order < 0 || outdated) {
         paxos_send_nack(paxos, message, outdated ? PAXOS_REMOVED : 0);
         return 0;
@@ -216,10 +215,10 @@ int paxos_on_accept(struct paxos *paxos, const struct paxos_message *message) {
     if (!follow(paxos, message))
         return 0;
     stream_catch_up(paxos);
-    int code = receive_slot(paxos, entry, message->ballot);
-    if (code == 0)
-        follow_chosen(paxos, message->chosen_upto);
-    return code;
+    /* First: the record of a slot above a configuration then says that this is chosen. Once a
+     * quorum of the new voters has such a record the old ones are not needed any more. */
+    follow_chosen(paxos, message->chosen_upto);
+    return receive_slot(paxos, entry, message->ballot);
 }
 
 /* ---- heartbeats ---- */

@@ -13,9 +13,9 @@
 #define PAXOS_VOTERS_MAX 7u
 #define PAXOS_MEMBERS_MAX 9u /* with learners */
 
-/* A replica is known by its node and by the boot of that node in which it was made. One that lost
- * what it had promised is never used again: the node makes another, with another birth, which
- * enters as a learner. */
+/* A replica is known by its node and its birth: a node counts the replicas it ever made. One that
+ * lost what it had promised is never used again: the node makes another, which enters as a learner.
+ */
 struct paxos_member {
     uint32_t node;
     uint32_t born;

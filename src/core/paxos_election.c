@@ -123,13 +123,11 @@ int paxos_on_probe(struct paxos *paxos, const struct paxos_message *message) {
         paxos->role == PAXOS_LEADING ||
         (paxos->leader != 0 && paxos->leader != message->from && paxos->leader_heard_ns != 0 &&
          paxos->now_ns - paxos->leader_heard_ns < paxos->options.stickiness_ns);
-    const struct paxos_member *member =
-        paxos_config_find(&paxos->config, message->from, message->from_born);
     struct paxos_message *reply = paxos_message_new(PAXOS_PROBE_REPLY, 0);
     reply->ballot = message->ballot;
     reply->promised = paxos->promised;
     reply->chosen_upto = paxos->chosen_upto;
-    if (member == NULL || !member->voter)
+    if (paxos_is_outdated(paxos, message))
         reply->flags = PAXOS_REMOVED;
     else if (!sticky && ballot_compare(message->ballot, paxos->promised) > 0)
         reply->flags = PAXOS_GRANTED;

@@ -54,7 +54,7 @@ static void propose_recovered(struct paxos *paxos) {
     paxos->barrier_slot = paxos->next_slot;
 }
 
-static void peer_begin(struct paxos *paxos, struct paxos_peer *peer) {
+void paxos_peer_begin(const struct paxos *paxos, struct paxos_peer *peer) {
     peer->heard_ns = paxos->now_ns;
     peer->sent_upto = peer->accepted_upto = paxos->start - 1;
     peer->rewound_to = 0;
@@ -75,7 +75,7 @@ void paxos_lead(struct paxos *paxos) {
     paxos->open_bytes = 0;
     paxos_stream_begin(paxos, paxos->ballot, paxos->options.born, paxos->start);
     for (uint32_t i = 0; i < paxos->peer_count; i++)
-        peer_begin(paxos, &paxos->peers[i]);
+        paxos_peer_begin(paxos, &paxos->peers[i]);
     propose_recovered(paxos);
     paxos_set_leader(paxos, paxos->options.node);
     paxos->out->leader_changed = true;
@@ -159,11 +159,16 @@ void paxos_leader_count(struct paxos *paxos) {
 
 static struct paxos_peer *voter_of(struct paxos *paxos, const struct paxos_message *message) {
     struct paxos_peer *peer = paxos_peer_of(paxos, message->from, message->from_born);
-    if (peer != NULL && ballot_compare(message->ballot, peer->seen) > 0)
-        peer->seen = message->ballot;
     if (paxos->role != PAXOS_LEADING || ballot_compare(message->ballot, paxos->ballot) != 0)
         return NULL;
     return peer;
+}
+
+/* A durable vote at our ballot: so is the promise that came before it. */
+static void note_seen(const struct paxos *paxos, struct paxos_peer *peer,
+                      const struct paxos_message *message) {
+    if (message->upto >= paxos->start && message->upto > message->chosen_upto)
+        peer->seen = paxos->ballot;
 }
 
 /* What both kinds of answer tell. */
@@ -171,6 +176,7 @@ static int hear(struct paxos *paxos, struct paxos_peer *peer, const struct paxos
     if (message->upto >= paxos->next_slot && message->upto > message->chosen_upto)
         return ERR_PROTOCOL; /* a vote for what we have not proposed */
     uint64_t upto = message->upto < paxos->next_slot ? message->upto : paxos->next_slot - 1;
+    note_seen(paxos, peer, message);
     if (message->chosen_upto > peer->chosen_upto)
         peer->chosen_upto = message->chosen_upto;
     if (upto > peer->accepted_upto)

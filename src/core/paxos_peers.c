@@ -34,6 +34,8 @@ void paxos_adopt(struct paxos *paxos, const struct paxos_config *config) {
         const struct paxos_member *member = &config->members[i];
         const struct paxos_peer *before = paxos_peer_of(paxos, member->node, member->born);
         peers[i] = before != NULL ? *before : none;
+        if (before == NULL && paxos->role == PAXOS_LEADING)
+            paxos_peer_begin(paxos, &peers[i]);
         peers[i].node = member->node;
         peers[i].born = member->born;
         peers[i].voter = member->voter;

@@ -4,10 +4,6 @@
  * (PAXOS_LOST): never that there was no vote (PAXOS.md 2.13). */
 #include "core/paxos_state.h"
 
-static bool is_own(const struct paxos *paxos, const struct paxos_record *record) {
-    return record->born == paxos->options.born;
-}
-
 static void doubt(struct paxos *paxos, uint64_t upto) {
     paxos->doubt_upto = upto > paxos->doubt_upto ? upto : paxos->doubt_upto;
 }
@@ -28,7 +24,7 @@ static int restore_chosen(struct paxos *paxos, uint64_t upto) {
 static int restore_beyond(struct paxos *paxos, const struct paxos_record *record) {
     if (!paxos->damaged)
         return ERR_CORRUPT;
-    if (is_own(paxos, record) && record->type == PAXOS_RECORD_ACCEPT)
+    if (record->type == PAXOS_RECORD_ACCEPT)
         doubt(paxos, record->slot);
     return 0;
 }
@@ -38,23 +34,22 @@ static void put(struct paxos *paxos, const struct paxos_record *record) {
     bool learn = record->type == PAXOS_RECORD_LEARN;
     /* The chosen value may stand for our vote: no other can win any more. */
     struct ballot ballot = learn && before != NULL ? before->ballot : record->ballot;
-    bool foreign = learn ? before == NULL || before->foreign : !is_own(paxos, record);
     if (record->value != NULL)
         paxos_slot_put(paxos, record->slot, ballot, record->value, 0);
     else
         paxos_slot_put_damaged(paxos, record->slot, ballot, record->digest);
-    paxos_slot_at(paxos, record->slot)->foreign = foreign;
 }
 
 int paxos_restore(struct paxos *paxos, const struct paxos_record *record) {
     ASSERT(!paxos->started);
+    ASSERT(record->born == paxos->options.born);
     bool learn = record->type == PAXOS_RECORD_LEARN;
     if (record->value == NULL && record->type != PAXOS_RECORD_PROMISE)
         paxos->damaged = true;
     int code = restore_chosen(paxos, record->chosen_upto);
     if (code != 0)
         return code;
-    if (!learn && is_own(paxos, record)) {
+    if (!learn) {
         paxos->amnesic = false; /* promises only grow */
         if (ballot_compare(record->ballot, paxos->promised) > 0 && !MUTANT(8))
             paxos->promised = record->ballot;
@@ -75,7 +70,7 @@ int paxos_restore(struct paxos *paxos, const struct paxos_record *record) {
 static void forget_votes(struct paxos *paxos) {
     for (uint64_t s = paxos->chosen_upto + 1; s <= paxos->last_slot; s++) {
         struct paxos_slot *entry = paxos_slot_at(paxos, s);
-        if (entry != NULL && !entry->foreign)
+        if (entry != NULL)
             entry->status = PAXOS_LOST;
     }
     doubt(paxos, UINT64_MAX);
@@ -88,17 +83,7 @@ void paxos_restore_lost(struct paxos *paxos, bool promises) {
     forget_votes(paxos);
 }
 
-/* Another replica's votes are not ours. */
 void paxos_restore_end(struct paxos *paxos) {
-    uint64_t last = paxos->chosen_upto;
-    for (uint64_t s = paxos->chosen_upto + 1; s <= paxos->last_slot; s++) {
-        const struct paxos_slot *entry = paxos_slot_at(paxos, s);
-        if (entry != NULL && entry->foreign)
-            paxos_slot_drop(paxos, s);
-        else if (entry != NULL)
-            last = s;
-    }
-    paxos->last_slot = last;
     if (paxos->peer_count > 1 && paxos_is_voter(paxos))
         paxos->recall_at_ns = paxos->now_ns + paxos->options.recall_ns;
     for (uint32_t i = 0; paxos->recall_at_ns > 0 && i < paxos->peer_count; i++)
@@ -137,6 +122,8 @@ int paxos_on_recall(struct paxos *paxos, const struct paxos_message *message) {
     if (peer != NULL && paxos->role == PAXOS_LEADING) {
         reply->ballot = paxos->ballot;
         reply->upto = peer->accepted_upto;
+        if (peer->chosen_upto > reply->chosen_upto)
+            reply->chosen_upto = peer->chosen_upto; /* for these it needed no record */
     }
     paxos_reply(paxos, message, reply, 0);
     return 0;

@@ -56,13 +56,6 @@ void paxos_slot_put_damaged(struct paxos *paxos, uint64_t slot, struct ballot ba
     memcpy(entry->digest, digest, sizeof entry->digest);
 }
 
-void paxos_slot_drop(struct paxos *paxos, uint64_t slot) {
-    ASSERT(slot > paxos->chosen_upto);
-    struct paxos_slot *entry = paxos_slot_at(paxos, slot);
-    if (entry != NULL)
-        slot_clear(entry);
-}
-
 void paxos_slots_skip(struct paxos *paxos, uint64_t upto) {
     ASSERT(upto > paxos->chosen_upto);
     for (uint32_t i = 0; i < PAXOS_RING; i++)
@@ -134,7 +127,6 @@ static void choose(struct paxos *paxos, struct paxos_slot *entry) {
                                                              .cookie = entry->cookie,
                                                              .write_seq = entry->write_seq};
     entry->status = PAXOS_WHOLE;
-    entry->foreign = false;
     paxos->chosen_upto++;
     paxos->kept_bytes += entry->value->size;
     if (paxos->role == PAXOS_LEADING)

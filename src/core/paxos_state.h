@@ -37,7 +37,6 @@ struct paxos_slot {
     uint64_t slot; /* 0 = empty */
     struct ballot ballot;
     enum paxos_entry_status status; /* of an open slot; chosen ones are whole */
-    bool foreign;                   /* the log's record is of another replica: no vote of ours */
     uint8_t digest[PAXOS_DIGEST];
     struct paxos_value *value; /* NULL when damaged */
     uint64_t write_seq;        /* of its record */
@@ -227,6 +226,9 @@ void paxos_promise(struct paxos *paxos, struct ballot ballot);
 void paxos_stream_begin(struct paxos *paxos, struct ballot ballot, uint32_t born, uint64_t start);
 /* Counts the votes that became durable; true when there are more than before. */
 bool paxos_stream_count(struct paxos *paxos);
+/* Its sender is out of the configuration, and does not know it yet: it shall learn instead of
+ * disturbing. */
+bool paxos_is_outdated(const struct paxos *paxos, const struct paxos_message *message);
 void paxos_send_nack(struct paxos *paxos, const struct paxos_message *to, uint32_t flags);
 int paxos_on_prepare(struct paxos *paxos, const struct paxos_message *message);
 int paxos_on_accept(struct paxos *paxos, const struct paxos_message *message);
@@ -266,6 +268,7 @@ int paxos_on_fetched(struct paxos *paxos, const struct paxos_message *message);
 /* ---- paxos_leader.c ---- */
 void paxos_lead(struct paxos *paxos);    /* phase 1 is done */
 void paxos_lead_on(struct paxos *paxos); /* and with the new configuration's voters */
+void paxos_peer_begin(const struct paxos *paxos, struct paxos_peer *peer); /* led from now on */
 uint64_t paxos_propose_slot(struct paxos *paxos, struct paxos_value *value, uint64_t cookie);
 void paxos_on_propose(struct paxos *paxos, const struct paxos_event *event);
 int paxos_on_accepted(struct paxos *paxos, const struct paxos_message *message);

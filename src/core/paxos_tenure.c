@@ -203,9 +203,6 @@ void paxos_renew(struct paxos *paxos) {
     paxos->reads.confirmed = paxos->reads.asked = paxos->reads.head;
     for (uint32_t i = 0; i < paxos->peer_count; i++) {
         struct paxos_peer *peer = &paxos->peers[i];
-        if (peer->sent_upto == 0) /* it is new here */
-            peer->heard_ns = paxos->now_ns;
-        peer->spacious |= peer->sent_upto == 0;
         peer->promised = false;
         peer->page_slot = 0;
         paxos_report_clear(peer);

@@ -394,7 +394,8 @@ static void test_one_that_promised_nothing_learns_without_voting(void **state) {
     (void)state;
     live_ms(1);
     struct paxos_value *value = paxos_value_copy(span_of("v"));
-    struct paxos_serve serve = {.to = 3, .to_born = 1, .from_slot = 1, .to_slot = 1, .chosen_upto = 1};
+    struct paxos_serve serve = {
+        .to = 3, .to_born = 1, .from_slot = 1, .to_slot = 1, .chosen_upto = 1};
     struct paxos_message *learn = paxos_learn_new(drive_paxos(world.replicas[0].drive), &serve);
     assert_true(paxos_learn_add(learn, 1, value));
     paxos_value_unref(value);

@@ -1,0 +1,46 @@
+/* What must come to hold once all is healed. */
+#include "sim/sim.h"
+
+static const char *replica_unrest(const struct sim_replica *replica, uint64_t last,
+                                  uint32_t *leaders) {
+    struct paxos_status status;
+    if (replica->drive == NULL)
+        return "a replica waits for a state";
+    paxos_status(drive_paxos(replica->drive), &status);
+    *leaders += status.leads;
+    if (status.applied != last)
+        return "a replica has not applied all that is chosen";
+    if (status.leads && status.last_slot != last)
+        return "a leader has not finished"; /* a follower may hold a vote nobody needs */
+    return NULL;
+}
+
+static const char *group_unrest(struct sim *sim, uint32_t group) {
+    uint32_t leaders = 0;
+    for (uint32_t i = 0; i < sim->machine_count; i++) {
+        const struct sim_replica *replica = &sim->nodes[i].replicas[group];
+        const char *unrest = NULL;
+        if (replica->born > 0)
+            unrest = replica_unrest(replica, sim_history(sim, group)->kv.slot, &leaders);
+        if (unrest != NULL)
+            return unrest;
+    }
+    if (leaders != 1)
+        return "a group has not one leader";
+    return sim_is_placed(sim, group) ? NULL : "replicas are not where they are wanted";
+}
+
+const char *sim_unrest(struct sim *sim) {
+    for (uint32_t i = 0; i < sim->machine_count; i++)
+        if (!sim->nodes[i].up)
+            return "a node is down";
+    for (uint32_t i = 0; i < sim->options.clients; i++)
+        if (sim->clients[i].busy)
+            return "a client waits";
+    for (uint32_t i = 0; i < sim->options.groups; i++) {
+        const char *unrest = group_unrest(sim, i);
+        if (unrest != NULL)
+            return unrest;
+    }
+    return NULL;
+}
