@@ -21,7 +21,7 @@ configure:
 	elif ! cmp -s $(BUILD)/sources.new $(BUILD)/sources.list; then meson setup --reconfigure $(BUILD) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; fi
 	@mv $(BUILD)/sources.new $(BUILD)/sources.list
 
-.PHONY: unit sim demo check rounds bench fuzz format tidy install clean help
+.PHONY: unit sim mutants demo check rounds bench fuzz format tidy install clean help
 unit: ## unit tests only
 	@tools/deps build check
 	@$(MAKE) --no-print-directory all
@@ -30,6 +30,10 @@ unit: ## unit tests only
 sim: configure ## simulator: SEED=7 replays one, SEEDS=1..1000 runs many
 	@ninja -C $(BUILD) sim >/dev/null
 	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1..1000))
+
+mutants: ## planted bugs that the simulator must catch; SEEDS=400
+	@tools/deps build
+	@tools/mutants $(or $(SEEDS),400)
 
 check: ## everything that must hold, sanitizers too; ONLY="plain sim" for a part
 	@tools/deps build check

@@ -56,7 +56,7 @@ static unsigned processors(void) {
     return count < 1 ? 1 : count > JOBS_MAX ? JOBS_MAX : (unsigned)count;
 }
 
-static int run_seeds(uint64_t first, uint64_t last, bool twice, bool stats) {
+static int run_seeds(uint64_t first, uint64_t last, bool twice, bool stop, bool stats) {
     struct job jobs[JOBS_MAX] = {{0}};
     unsigned width = processors(), running = 0;
     uint64_t failures = 0, next = first;
@@ -69,6 +69,8 @@ static int run_seeds(uint64_t first, uint64_t last, bool twice, bool stats) {
                 printf("seed %llu failed: make sim SEED=%llu\n", (unsigned long long)job->seed,
                        (unsigned long long)job->seed);
             failures += !good;
+            if (!good && stop)
+                next = last + 1;
             *job = jobs[--running];
             jobs[running].pid = 0;
         } else {
@@ -130,20 +132,23 @@ static int read_plan(const char *path) {
 }
 
 static int usage(void) {
-    fputs("usage: sim --seeds A..B [--twice] [--stats]\n"
+    fputs("usage: sim --seeds A..B [--twice] [--stop] [--stats]\n"
           "       sim (--seed N | --schedule FILE) [--quiet] [--shrink]\n",
           stderr);
     return 2;
 }
 
 int main(int argc, char **argv) {
-    bool twice = false, stats = false, quiet = false, small = false, one = false, many = false;
+    bool twice = false, stop = false, stats = false, quiet = false, small = false;
+    bool one = false, many = false;
     unsigned long long first = 0, last = 0;
     const char *schedule = NULL;
     for (int i = 1; i < argc; i++) {
         char rest;
         if (strcmp(argv[i], "--twice") == 0)
             twice = true;
+        else if (strcmp(argv[i], "--stop") == 0)
+            stop = true;
         else if (strcmp(argv[i], "--stats") == 0)
             stats = true;
         else if (strcmp(argv[i], "--quiet") == 0)
@@ -163,7 +168,7 @@ int main(int argc, char **argv) {
         return usage();
     sim_stats_init();
     if (many)
-        return run_seeds(first, last, twice, stats);
+        return run_seeds(first, last, twice, stop, stats);
     if (one)
         sim_plan_draw(&plan, first);
     else if (read_plan(schedule) != 0)

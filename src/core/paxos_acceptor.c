@@ -128,7 +128,8 @@ bool paxos_stream_count(struct paxos *paxos) {
     uint64_t before = paxos->stream.accepted_upto, upto = before;
     for (; upto < paxos->stream.received_upto; upto++) {
         const struct paxos_slot *entry = paxos_slot_at(paxos, upto + 1);
-        if (upto >= paxos->chosen_upto && entry->write_seq > paxos->durable_seq && !MUTANT(3))
+        ASSERT(entry != NULL || upto < paxos->chosen_upto);
+        if (entry != NULL && entry->write_seq > paxos->durable_seq && !MUTANT(3))
             break;
     }
     paxos->stream.accepted_upto = upto;

@@ -122,19 +122,16 @@ int paxos_on_recall(struct paxos *paxos, const struct paxos_message *message) {
     if (peer != NULL && paxos->role == PAXOS_LEADING) {
         reply->ballot = paxos->ballot;
         reply->upto = peer->accepted_upto;
-        if (peer->chosen_upto > reply->chosen_upto)
-            reply->chosen_upto = peer->chosen_upto; /* for these it needed no record */
     }
     paxos_reply(paxos, message, reply, 0);
     return 0;
 }
 
-/* Whether the votes for slots it has seen at our promised ballot are there; what is chosen needs
- * none. */
+/* Whether the votes it has seen at our promised ballot are there. */
 static bool has_votes(struct paxos *paxos, const struct paxos_message *message) {
-    uint64_t known =
-        message->chosen_upto > paxos->chosen_upto ? message->chosen_upto : paxos->chosen_upto;
-    for (uint64_t s = known + 1; s <= message->upto; s++) {
+    if (message->upto > paxos->chosen_upto + PAXOS_OPEN_MAX)
+        return false;
+    for (uint64_t s = paxos->chosen_upto + 1; s <= message->upto; s++) {
         const struct paxos_slot *entry = paxos_slot_at(paxos, s);
         if (entry == NULL || ballot_compare(entry->ballot, message->ballot) != 0)
             return false;

@@ -109,6 +109,8 @@ static void adopt_chosen(struct paxos *paxos, const struct paxos_slot *entry) {
     if (paxos_config_decode(bytes, entry->slot, &config, NULL) != 0)
         panic("group %u: slot %llu holds a configuration of another version", paxos->options.group,
               (unsigned long long)entry->slot);
+    if (paxos->role == PAXOS_LEADING)
+        paxos_send_heartbeats(paxos); /* also to those who go: so that they know */
     paxos_adopt(paxos, &config);
     paxos->out->config_changed = true;
     if (!paxos->started || paxos->role == PAXOS_LEADING)

@@ -180,7 +180,6 @@ void paxos_on_reconfigure(struct paxos *paxos, const struct paxos_event *event) 
 /* Who is out hands over to a voter that has everything. */
 static void resign(struct paxos *paxos) {
     const struct paxos_peer *best = NULL;
-    paxos_send_heartbeats(paxos); /* it is chosen */
     for (uint32_t i = 0; i < paxos->peer_count; i++) {
         const struct paxos_peer *peer = &paxos->peers[i];
         if (peer->voter && (best == NULL || peer->accepted_upto > best->accepted_upto))

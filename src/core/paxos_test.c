@@ -11,7 +11,7 @@
 #include "core/drive.h"
 
 #define MS 1000000ull
-#define NODES 3u
+#define NODES 4u
 #define QUEUE 4096u
 
 struct replica {
@@ -27,7 +27,7 @@ struct replica {
     struct paxos_fetch fetch;
     uint64_t diverged_slot;
     uint64_t answered; /* the newest cookie chosen */
-    bool down, cut, disk_stalled;
+    bool cut, disk_stalled;
 };
 
 static struct {
@@ -100,13 +100,20 @@ static void on_diverged(void *context, uint64_t slot) {
     ((struct replica *)context)->diverged_slot = slot;
 }
 
+/* Who founded the group; the others wait to be taken in. */
+static struct paxos_config founders(void) {
+    struct paxos_config config = {.count = world.count};
+    for (uint32_t i = 0; i < world.count; i++)
+        config.members[i] = (struct paxos_member){i + 1, 1, true};
+    return config;
+}
+
 static void start(uint32_t index) {
     struct replica *replica = &world.replicas[index];
     struct paxos_options options = {
         .node = index + 1, .born = 1, .boot = ++world.boots, .seed = 100 + world.boots};
-    options.config.count = world.count;
-    for (uint32_t i = 0; i < world.count; i++)
-        options.config.members[i] = (struct paxos_member){i + 1, 1, true};
+    if (index < world.count)
+        options.config = founders();
     struct drive_io io = {.context = replica,
                           .append = on_append,
                           .send = on_send,
@@ -119,7 +126,6 @@ static void start(uint32_t index) {
                           .fetch_snapshot = on_fetch,
                           .diverged = on_diverged};
     assert_int_equal(drive_new(&options, &io, &replica->drive, NULL), 0);
-    replica->down = false;
     replica->applied_upto = replica->to_apply = replica->last_seq = 0;
     for (uint32_t i = 0; i < replica->synced; i++)
         assert_int_equal(drive_restore(replica->drive, &replica->log[i]), 0);
@@ -128,7 +134,6 @@ static void start(uint32_t index) {
 static void crash(uint32_t index) {
     struct replica *replica = &world.replicas[index];
     replica->drive = drive_free(replica->drive);
-    replica->down = true;
     while (replica->written > replica->synced)
         paxos_value_unref(replica->log[--replica->written].value);
 }
@@ -136,7 +141,7 @@ static void crash(uint32_t index) {
 static void deliver(struct paxos_message *message) {
     struct replica *from = &world.replicas[message->from - 1],
                    *to = &world.replicas[message->to - 1];
-    if (to->down || from->cut || to->cut)
+    if (to->drive == NULL || from->cut || to->cut)
         paxos_message_free(message);
     else
         assert_int_equal(drive_message(to->drive, world.now_ns, message), 0);
@@ -145,9 +150,9 @@ static void deliver(struct paxos_message *message) {
 /* One millisecond of everybody's life. */
 static void live(void) {
     world.now_ns += MS;
-    for (uint32_t i = 0; i < world.count; i++) {
+    for (uint32_t i = 0; i < NODES; i++) {
         struct replica *replica = &world.replicas[i];
-        if (replica->down)
+        if (replica->drive == NULL)
             continue;
         if (!replica->disk_stalled && replica->synced < replica->written) {
             replica->synced = replica->written;
@@ -177,8 +182,8 @@ static struct paxos_status status_of(uint32_t index) {
 /* The one leader with the highest ballot, or NODES. */
 static uint32_t leader(void) {
     uint32_t best = NODES;
-    for (uint32_t i = 0; i < world.count; i++)
-        if (!world.replicas[i].down && status_of(i).leads &&
+    for (uint32_t i = 0; i < NODES; i++)
+        if (world.replicas[i].drive != NULL && status_of(i).leads &&
             (best == NODES || ballot_compare(status_of(i).ballot, status_of(best).ballot) > 0))
             best = i;
     return best;
@@ -230,7 +235,7 @@ static int set_up_1(void **state) {
 
 static int tear_down(void **state) {
     (void)state;
-    for (uint32_t i = 0; i < world.count; i++) {
+    for (uint32_t i = 0; i < NODES; i++) {
         struct replica *replica = &world.replicas[i];
         drive_free(replica->drive);
         for (uint32_t j = 0; j < replica->written; j++)
@@ -270,14 +275,14 @@ static void test_three_elect_one_and_agree(void **state) {
     propose(index, "b", 2);
     live_ms(100);
     assert_int_equal(world.replicas[index].answered, 2);
-    for (uint32_t i = 0; i < NODES; i++) {
+    for (uint32_t i = 0; i < world.count; i++) {
         assert_string_equal(text_at(i, 1), "");
         assert_string_equal(text_at(i, 2), "a");
         assert_string_equal(text_at(i, 3), "b");
         assert_int_equal(status_of(i).leader, index + 1);
     }
-    propose((index + 1) % NODES, "c", 3);
-    assert_int_equal(world.replicas[(index + 1) % NODES].proposal.code, ERR_NOT_LEADER);
+    propose((index + 1) % world.count, "c", 3);
+    assert_int_equal(world.replicas[(index + 1) % world.count].proposal.code, ERR_NOT_LEADER);
     live_ms(2000);
     assert_int_equal(leader(), index); /* and it stays */
 }
@@ -286,19 +291,19 @@ static void test_nothing_is_answered_before_a_quorum_is_durable(void **state) {
     (void)state;
     uint32_t index = elect();
     live_ms(50);
-    for (uint32_t i = 0; i < NODES; i++)
+    for (uint32_t i = 0; i < world.count; i++)
         world.replicas[i].disk_stalled = i != index;
     propose(index, "a", 1);
     live_ms(200);
     assert_int_equal(world.replicas[index].answered, 0);
     world.replicas[index].disk_stalled = true; /* the leader may be the slow one */
     propose(index, "b", 2);
-    for (uint32_t i = 0; i < NODES; i++)
+    for (uint32_t i = 0; i < world.count; i++)
         world.replicas[i].disk_stalled = i == index;
     live_ms(50);
     assert_int_equal(status_of(index).chosen_upto, 3);
     assert_int_equal(world.replicas[index].answered, 1); /* but applies what its own log holds */
-    assert_string_equal(text_at((index + 1) % NODES, 3), "b");
+    assert_string_equal(text_at((index + 1) % world.count, 3), "b");
     world.replicas[index].disk_stalled = false;
     live_ms(2);
     assert_int_equal(world.replicas[index].answered, 2);
@@ -312,7 +317,7 @@ static void test_a_crashed_leader_is_replaced_and_its_chosen_slots_live_on(void 
     assert_int_equal(world.replicas[old].answered, 1);
     crash(old);
     uint64_t before = world.now_ns;
-    for (uint32_t i = 0; i < NODES; i++)
+    for (uint32_t i = 0; i < world.count; i++)
         if (i != old)
             drive_peer_reset(world.replicas[i].drive, world.now_ns, old + 1);
     uint32_t index = elect();
@@ -342,7 +347,7 @@ static void test_a_vote_for_a_lost_slot_is_overruled(void **state) {
     live_ms(50);
     world.replicas[old].cut = false;
     live_ms(1500);
-    for (uint32_t i = 0; i < NODES; i++)
+    for (uint32_t i = 0; i < world.count; i++)
         assert_string_equal(text_at(i, 3), "won");
 }
 
@@ -366,7 +371,7 @@ static void test_a_read_needs_a_quorum_that_still_follows(void **state) {
 
 static void test_one_that_was_away_catches_up_under_load(void **state) {
     (void)state;
-    uint32_t index = elect(), away = (index + 1) % NODES;
+    uint32_t index = elect(), away = (index + 1) % world.count;
     crash(away);
     char text[32];
     for (unsigned i = 0; i < 1000; i++) {
@@ -421,7 +426,7 @@ static void test_big_open_slots_are_promised_in_pages(void **state) {
     crash(old); /* the others hold the slots, nobody knows that they are chosen */
     uint32_t index = elect();
     live_ms(50);
-    for (uint32_t i = 0; i < NODES; i++)
+    for (uint32_t i = 0; i < world.count; i++)
         for (uint64_t slot = 2; i != old && slot < 2 + COUNT; slot++) {
             assert_true(world.replicas[i].to_apply >= slot);
             assert_int_equal(world.replicas[i].held[slot]->size, SIZE);
@@ -433,7 +438,7 @@ static void test_big_open_slots_are_promised_in_pages(void **state) {
 static void test_the_window_is_bounded(void **state) {
     (void)state;
     uint32_t index = elect();
-    for (uint32_t i = 0; i < NODES; i++)
+    for (uint32_t i = 0; i < world.count; i++)
         world.replicas[i].disk_stalled = true;
     for (uint64_t i = 1; i <= PAXOS_WINDOW; i++) {
         propose(index, "x", i);
@@ -442,10 +447,252 @@ static void test_the_window_is_bounded(void **state) {
     propose(index, "x", 1000);
     assert_int_equal(world.replicas[index].proposal.code, ERR_BUSY);
     assert_int_equal(paxos_room(drive_paxos(world.replicas[index].drive)), 0);
-    for (uint32_t i = 0; i < NODES; i++)
+    for (uint32_t i = 0; i < world.count; i++)
         world.replicas[i].disk_stalled = false;
     live_ms(20);
     assert_int_equal(world.replicas[index].answered, PAXOS_WINDOW);
+}
+
+/* ---- members ---- */
+
+static int reconfigure(uint32_t index, const struct paxos_config *config) {
+    drive_reconfigure(world.replicas[index].drive, world.now_ns, config, 77);
+    return world.replicas[index].proposal.code;
+}
+
+static void test_a_learner_comes_votes_and_replaces_another(void **state) {
+    (void)state;
+    uint32_t old = elect(), goes = (old + 1) % world.count;
+    propose(old, "a", 1);
+    live_ms(50);
+    start(3);
+    struct paxos_config config = founders();
+    config.members[config.count++] = (struct paxos_member){4, 1, true};
+    assert_int_equal(reconfigure(old, &config), ERR_INVALID); /* it has not learnt */
+    config.members[3].voter = false;
+    assert_int_equal(reconfigure(old, &config), 0);
+    propose(old, "b", 2);
+    assert_int_equal(world.replicas[old].proposal.code, ERR_BUSY); /* sealed */
+    live_ms(100);
+    assert_string_equal(text_at(3, 2), "a");
+    assert_false(status_of(3).voter);
+    config.members[3].voter = true;
+    config.members[goes] = config.members[--config.count];
+    assert_int_equal(reconfigure(old, &config), 0);
+    live_ms(100);
+    assert_true(status_of(3).voter);
+    assert_false(status_of(goes).voter);
+    crash(old); /* those that are left are a quorum of the new voters */
+    crash(goes);
+    uint32_t index = elect();
+    propose(index, "c", 3);
+    live_ms(50);
+    assert_int_equal(world.replicas[index].answered, 3);
+}
+
+static void test_one_that_was_voted_out_learns_it_and_disturbs_nobody(void **state) {
+    (void)state;
+    uint32_t index = elect(), goes = (index + 1) % world.count;
+    live_ms(50);
+    world.replicas[goes].cut = true;
+    struct paxos_config config = founders();
+    config.members[goes] = config.members[--config.count];
+    assert_int_equal(reconfigure(index, &config), 0);
+    live_ms(1000);
+    world.replicas[goes].cut = false;
+    assert_true(status_of(goes).voter); /* it does not know */
+    struct ballot before = status_of(index).ballot;
+    live_ms(2000);
+    assert_false(status_of(goes).voter);
+    assert_int_equal(leader(), index);
+    assert_int_equal(ballot_compare(status_of(index).ballot, before), 0);
+}
+
+static void test_a_leader_hands_over(void **state) {
+    (void)state;
+    uint32_t index = elect(), heir = (index + 2) % world.count;
+    live_ms(50);
+    propose(index, "a", 1);
+    drive_transfer(world.replicas[index].drive, world.now_ns, heir + 1);
+    propose(index, "b", 2);
+    assert_int_equal(world.replicas[index].proposal.code, ERR_BUSY);
+    live_ms(40);
+    assert_int_equal(leader(), heir);
+    assert_int_equal(world.replicas[index].answered, 1);
+}
+
+static void test_a_slow_disk_lets_another_lead(void **state) {
+    (void)state;
+    uint32_t index = elect();
+    for (uint32_t i = 0; i < world.count; i++)
+        drive_disk(world.replicas[i].drive, world.now_ns, PAXOS_SPACE_GOOD,
+                   i == index ? 50000 : 1000);
+    live_ms(1500);
+    assert_int_equal(leader(), index);
+    live_ms(1500);
+    assert_int_not_equal(leader(), index);
+}
+
+static void test_without_space_only_what_must_is_proposed(void **state) {
+    (void)state;
+    uint32_t index = elect();
+    live_ms(50);
+    for (uint32_t i = 0; i < 2; i++)
+        drive_disk(world.replicas[i].drive, world.now_ns, PAXOS_SPACE_LOW, 0);
+    live_ms(50);
+    assert_false(status_of(index).spacious);
+    propose(index, "a", 1);
+    assert_int_equal(world.replicas[index].proposal.code, ERR_NOSPACE);
+    drive_propose(world.replicas[index].drive, world.now_ns, paxos_value_copy(span_of("less")), 2,
+                  true);
+    live_ms(20);
+    assert_int_equal(world.replicas[index].answered, 2);
+    drive_disk(world.replicas[0].drive, world.now_ns, PAXOS_SPACE_GOOD, 0);
+    live_ms(50);
+    propose(index, "b", 3);
+    live_ms(20);
+    assert_int_equal(world.replicas[index].answered, 3);
+}
+
+static void test_who_differs_from_a_majority_is_told(void **state) {
+    (void)state;
+    uint32_t index = elect(), odd = (index + 1) % world.count;
+    live_ms(50);
+    for (uint32_t i = 0; i < world.count; i++) {
+        struct paxos_check check = {.slot = 1, .digest = {i == odd}};
+        drive_applied(world.replicas[i].drive, world.now_ns, world.replicas[i].to_apply, &check);
+    }
+    live_ms(100);
+    for (uint32_t i = 0; i < world.count; i++)
+        assert_int_equal(world.replicas[i].diverged_slot, i == odd);
+}
+
+/* ---- damaged logs ---- */
+
+/* Starts again with what happened to the log: value of the last record lost, or the last lost
+ * altogether, or that and whatever came before. */
+static void start_damaged(uint32_t index, bool ids, bool promises) {
+    struct replica *replica = &world.replicas[index];
+    struct paxos_record *last = &replica->log[replica->synced - 1];
+    assert_int_equal(last->type, PAXOS_RECORD_ACCEPT);
+    struct paxos_record kept = *last;
+    replica->synced--;
+    start(index);
+    replica->synced++;
+    kept.value = NULL;
+    if (ids)
+        assert_int_equal(drive_restore(replica->drive, &kept), 0);
+    else
+        drive_restore_lost(replica->drive, promises);
+}
+
+/* A value that only the leader that is gone and one other had voted for, and that one has lost it.
+ */
+static uint32_t lose_a_vote(bool ids) {
+    uint32_t old = elect(), other = (old + 1) % world.count, third = (old + 2) % world.count;
+    live_ms(50);
+    world.replicas[third].cut = true;
+    propose(old, "chosen", 1);
+    live_ms(10);
+    assert_int_equal(world.replicas[old].answered, 1);
+    crash(other);
+    start_damaged(other, ids, false);
+    return old;
+}
+
+static void test_a_lost_value_is_fetched_by_its_digest(void **state) {
+    (void)state;
+    uint32_t old = lose_a_vote(true), third = (old + 2) % world.count;
+    world.replicas[old].cut = true;
+    world.replicas[third].cut = false;
+    live_ms(3000);
+    assert_int_equal(leader(), NODES); /* the two know that it was, and not what */
+    world.replicas[old].cut = false;
+    elect();
+    live_ms(100);
+    for (uint32_t i = 0; i < world.count; i++)
+        assert_string_equal(text_at(i, 2), "chosen");
+}
+
+static void test_a_lost_vote_is_not_taken_for_none(void **state) {
+    (void)state;
+    uint32_t old = lose_a_vote(false), other = (old + 1) % world.count,
+             third = (old + 2) % world.count;
+    live_ms(1); /* it asks what others saw of it; nothing answers in time */
+    world.replicas[old].cut = true;
+    world.replicas[third].cut = false;
+    bool blocked = false;
+    for (unsigned i = 0; i < 3000; i++) {
+        live();
+        assert_false(status_of(other).leads || status_of(third).leads);
+        blocked |= status_of(other).blocked_slot == 2 || status_of(third).blocked_slot == 2;
+    }
+    assert_true(blocked);
+    world.replicas[old].cut = false;
+    elect();
+    live_ms(100);
+    for (uint32_t i = 0; i < world.count; i++)
+        assert_string_equal(text_at(i, 2), "chosen");
+}
+
+static void test_who_may_have_lost_a_promise_is_amnesic(void **state) {
+    (void)state;
+    uint32_t index = elect();
+    live_ms(50);
+    propose(index, "a", 1);
+    live_ms(20);
+    crash(index);
+    start_damaged(index, false, true);
+    assert_true(status_of(index).amnesic);
+    struct paxos_record later = {.type = PAXOS_RECORD_PROMISE, .born = 1, .ballot = {99, 1, 1}};
+    assert_int_equal(drive_restore(world.replicas[index].drive, &later), 0);
+    assert_false(status_of(index).amnesic); /* promises only grow: what was lost is below */
+}
+
+static void test_a_write_the_disk_has_not_kept_is_recalled(void **state) {
+    (void)state;
+    uint32_t index = elect(), other = (index + 1) % world.count;
+    live_ms(50);
+    world.replicas[(index + 2) % world.count].cut = true; /* cannot vote */
+    propose(index, "a", 1);
+    live();
+    live(); /* it is durable at the other, and the leader knows */
+    crash(other);
+    struct replica *replica = &world.replicas[other];
+    paxos_value_unref(replica->log[--replica->written].value);
+    replica->synced = replica->written;
+    start(other);
+    live_ms(30);
+    /* What it had voted for it cannot say it had not. */
+    crash(index);
+    world.replicas[(index + 2) % world.count].cut = false;
+    live_ms(3000);
+    assert_int_equal(leader(), NODES);
+}
+
+/* ---- snapshots ---- */
+
+static void test_a_state_is_fetched_when_the_slots_are_gone(void **state) {
+    (void)state;
+    uint32_t index = elect(), away = (index + 1) % world.count;
+    live_ms(50);
+    propose(index, "a", 1);
+    live_ms(30);
+    struct drive *drive = world.replicas[away].drive;
+    struct paxos_serve serve = {
+        .to = away + 1, .to_born = 1, .from_slot = 3, .to_slot = 3, .chosen_upto = 500};
+    struct paxos_message *offer =
+        paxos_snapshot_new(drive_paxos(world.replicas[index].drive), &serve, 500);
+    assert_int_equal(drive_message(drive, world.now_ns, offer), 0);
+    assert_int_equal(world.replicas[away].fetch.node, index + 1);
+    assert_int_equal(world.replicas[away].fetch.slot, 500);
+    struct ballot promised = status_of(away).promised;
+    struct paxos_config config = founders();
+    drive_applied(drive, world.now_ns, world.replicas[away].to_apply, NULL);
+    drive_snapshot(drive, world.now_ns, 500, &config, NULL);
+    assert_int_equal(status_of(away).chosen_upto, 500);
+    assert_int_equal(status_of(away).applied, 500);
+    assert_int_equal(ballot_compare(status_of(away).promised, promised), 0);
 }
 
 static struct paxos_message *sample(void) {
@@ -596,6 +843,17 @@ int main(void) {
         STORY(test_the_window_is_bounded, 3),
         STORY(test_strangers_and_nonsense_change_nothing, 3),
         STORY(test_a_log_that_lost_a_slot_is_not_used, 3),
+        STORY(test_a_learner_comes_votes_and_replaces_another, 3),
+        STORY(test_one_that_was_voted_out_learns_it_and_disturbs_nobody, 3),
+        STORY(test_a_leader_hands_over, 3),
+        STORY(test_a_slow_disk_lets_another_lead, 3),
+        STORY(test_without_space_only_what_must_is_proposed, 3),
+        STORY(test_who_differs_from_a_majority_is_told, 3),
+        STORY(test_a_lost_value_is_fetched_by_its_digest, 3),
+        STORY(test_a_lost_vote_is_not_taken_for_none, 3),
+        STORY(test_who_may_have_lost_a_promise_is_amnesic, 3),
+        STORY(test_a_write_the_disk_has_not_kept_is_recalled, 3),
+        STORY(test_a_state_is_fetched_when_the_slots_are_gone, 3),
         cmocka_unit_test(test_hostile_messages_are_refused),
         cmocka_unit_test(test_records_come_back_and_broken_ones_are_refused),
     };
