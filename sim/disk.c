@@ -35,7 +35,8 @@ void sim_disk_append(struct sim_node *node, const struct paxos_record *record) {
         ASSERT(disk->records != NULL);
     }
     struct sim_record *stored = &disk->records[disk->count++];
-    *stored = (struct sim_record){.group = record->group, .write_seq = record->write_seq};
+    *stored = (struct sim_record){
+        .group = record->group, .born = record->born, .write_seq = record->write_seq};
     paxos_record_encode(record, &stored->bytes);
     sync_begin(node);
 }
@@ -67,9 +68,11 @@ static void measure(struct sim_node *node) {
 static void tell_durable(struct sim_node *node, uint32_t first, uint32_t end) {
     struct sim *sim = node->sim;
     uint64_t seqs[SIM_GROUPS_MAX] = {0};
-    for (uint32_t i = first; i < end; i++)
-        if (node->disk.records[i].write_seq > 0)
-            seqs[node->disk.records[i].group] = node->disk.records[i].write_seq;
+    for (uint32_t i = first; i < end; i++) {
+        const struct sim_record *stored = &node->disk.records[i];
+        if (stored->write_seq > 0 && stored->born == node->replicas[stored->group].born)
+            seqs[stored->group] = stored->write_seq;
+    }
     for (uint32_t i = 0; i < sim->options.groups; i++) {
         struct sim_replica *replica = &node->replicas[i];
         if (seqs[i] == 0 || replica->drive == NULL)

@@ -56,7 +56,14 @@ static unsigned processors(void) {
     return count < 1 ? 1 : count > JOBS_MAX ? JOBS_MAX : (unsigned)count;
 }
 
-static int run_seeds(uint64_t first, uint64_t last, bool twice, bool stop, bool stats) {
+struct how {
+    bool twice; /* each seed, with equal traces */
+    bool stop;  /* at the first failure */
+    bool stats;
+    bool cover; /* demand that every mark was seen */
+};
+
+static int run_seeds(uint64_t first, uint64_t last, const struct how *how) {
     struct job jobs[JOBS_MAX] = {{0}};
     unsigned width = processors(), running = 0;
     uint64_t failures = 0, next = first;
@@ -69,17 +76,19 @@ static int run_seeds(uint64_t first, uint64_t last, bool twice, bool stop, bool 
                 printf("seed %llu failed: make sim SEED=%llu\n", (unsigned long long)job->seed,
                        (unsigned long long)job->seed);
             failures += !good;
-            if (!good && stop)
+            if (!good && how->stop)
                 next = last + 1;
             *job = jobs[--running];
             jobs[running].pid = 0;
         } else {
-            job_start(job, next++, twice);
+            job_start(job, next++, how->twice);
             running++;
         }
     }
-    if (stats)
+    if (how->stats)
         sim_stats_print();
+    if (how->cover)
+        failures += sim_stats_unmarked();
     printf("sim: %llu seeds, %llu failures\n", (unsigned long long)(last - first + 1),
            (unsigned long long)failures);
     return failures > 0;
@@ -132,25 +141,27 @@ static int read_plan(const char *path) {
 }
 
 static int usage(void) {
-    fputs("usage: sim --seeds A..B [--twice] [--stop] [--stats]\n"
+    fputs("usage: sim --seeds A..B [--twice] [--stop] [--stats] [--cover]\n"
           "       sim (--seed N | --schedule FILE) [--quiet] [--shrink]\n",
           stderr);
     return 2;
 }
 
 int main(int argc, char **argv) {
-    bool twice = false, stop = false, stats = false, quiet = false, small = false;
-    bool one = false, many = false;
+    struct how how = {0};
+    bool quiet = false, small = false, one = false, many = false;
     unsigned long long first = 0, last = 0;
     const char *schedule = NULL;
     for (int i = 1; i < argc; i++) {
         char rest;
         if (strcmp(argv[i], "--twice") == 0)
-            twice = true;
+            how.twice = true;
         else if (strcmp(argv[i], "--stop") == 0)
-            stop = true;
+            how.stop = true;
         else if (strcmp(argv[i], "--stats") == 0)
-            stats = true;
+            how.stats = true;
+        else if (strcmp(argv[i], "--cover") == 0)
+            how.cover = true;
         else if (strcmp(argv[i], "--quiet") == 0)
             quiet = true;
         else if (strcmp(argv[i], "--shrink") == 0)
@@ -168,7 +179,7 @@ int main(int argc, char **argv) {
         return usage();
     sim_stats_init();
     if (many)
-        return run_seeds(first, last, twice, stop, stats);
+        return run_seeds(first, last, &how);
     if (one)
         sim_plan_draw(&plan, first);
     else if (read_plan(schedule) != 0)

@@ -171,6 +171,45 @@ static void do_members(struct sim *sim, const struct sim_action *action) {
     sim_trace(sim, "group %u is wanted on machines %x", group, *wanted);
 }
 
+/* Any change of one member, sensible or not; never fewer voters than can lose the frail machine. */
+static void change_by_hand(struct sim *sim, struct paxos_config *config, uint32_t group,
+                           const struct sim_action *action) {
+    uint32_t least = frail(sim) != NULL ? 4 : 2, index = action->b % config->count;
+    struct paxos_member *member = &config->members[index];
+    const struct sim_node *node = &sim->nodes[action->node % sim->machine_count];
+    uint32_t born = node->replicas[group].born;
+    bool there = born == 0 || paxos_config_find(config, node->id, born) != NULL;
+    if (action->a % 3 == 0 && !there && config->count < PAXOS_MEMBERS_MAX)
+        config->members[config->count++] = (struct paxos_member){node->id, born, false};
+    else if (!member->voter)
+        member->voter = true;
+    else if (paxos_config_voters(config) >= least)
+        *member = config->members[--config->count];
+}
+
+/* The frail machine must not be needed: at most one of its replicas, past ones too, may vote. */
+static bool is_endurable(struct sim *sim, const struct paxos_config *config) {
+    uint32_t frail_voters = 0, voters = paxos_config_voters(config);
+    for (uint32_t i = 0; i < config->count; i++) {
+        const struct paxos_member *member = &config->members[i];
+        frail_voters += member->voter && (member->node - 1) % 16 == sim->options.frail;
+    }
+    return frail(sim) == NULL || (frail_voters <= 1 && voters >= 3);
+}
+
+static void do_config(struct sim *sim, const struct sim_action *action) {
+    uint32_t group = action->a % (uint32_t)sim->options.groups;
+    struct sim_replica *leader = sim_leader(sim, group);
+    if (leader == NULL || leader->node->paused_until_ns > sim->now_ns)
+        return;
+    struct paxos_config config = *paxos_config_of(drive_paxos(leader->drive));
+    change_by_hand(sim, &config, group, action);
+    if (!is_endurable(sim, &config))
+        return;
+    drive_reconfigure(leader->drive, sim_node_clock(leader->node), &config, ++sim->cookie);
+    sim_node_rearm(leader->node);
+}
+
 static void do_transfer(struct sim *sim, const struct sim_action *action) {
     uint32_t group = action->a % (uint32_t)sim->options.groups;
     struct sim_replica *leader = sim_leader(sim, group);

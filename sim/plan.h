@@ -34,7 +34,11 @@
     X(apply_us, 10, 2000, 70)                                                                      \
     X(recent_kib, 1, 64, 60)     /* chosen values in memory */                                     \
     X(check_slots, 8, 1024, 80)  /* the states are compared so often */                            \
-    X(trim_percent, 10, 100, 80) /* flushes that trim the log below what a laggard needs */
+    X(trim_percent, 10, 100, 80) /* flushes that trim the log below what a laggard needs */        \
+    X(window, 1, 16, 40)         /* limits of the core that are smaller than they need be */       \
+    X(open_max, 2, 40, 40)                                                                         \
+    X(busy_records, 2, 16, 30)                                                                     \
+    X(page_entries, 1, 8, 40)
 
 /* X(name, shortest and longest mean time between two in ms, of 100 seeds) */
 #define SIM_ACTIONS(X)                                                                             \
@@ -52,6 +56,7 @@
     X(rot_state, 1500, 15000, 25) /* the state store of the frail machine cannot be read */        \
     X(wipe, 2000, 20000, 20)      /* the frail machine gets a new disk */                          \
     X(members, 500, 8000, 45)     /* replicas are wanted elsewhere */                              \
+    X(config, 500, 6000, 35)      /* an operator changes members by hand */                        \
     X(transfer, 300, 6000, 30)    /* of leadership */                                              \
     X(version, 500, 8000, 30)     /* a machine speaks an older or newer version */
 

@@ -241,7 +241,11 @@ static void open_drive(struct sim_replica *replica) {
                                     .config = replica->state.config,
                                     .applied = replica->state.kv.slot,
                                     .seed = rng_next(&node->sim->timers),
-                                    .recent_bytes = node->sim->options.recent_kib << 10};
+                                    .recent_bytes = node->sim->options.recent_kib << 10,
+                                    .window = node->sim->options.window,
+                                    .open_max = node->sim->options.open_max,
+                                    .busy_records = node->sim->options.busy_records,
+                                    .page_entries = node->sim->options.page_entries};
     struct drive_io io = {.context = replica,
                           .append = on_append,
                           .send = on_send,
@@ -304,7 +308,7 @@ void sim_replica_make(struct sim_replica *replica) {
     struct sim_node *node = replica->node;
     ASSERT(replica->born == 0);
     replica->born = ++node->births;
-    replica->since = node->disk.count;
+    replica->since = node->disk.durable; /* what is not may be lost, and its place used again */
     replica->trimmed_upto = 0;
     replica->flushed = (struct sim_state){0};
     sim_replica_start(replica);

@@ -25,6 +25,7 @@
 
 #include "base/assert.h"
 #include "base/rng.h"
+#include "core/cover.h"
 #include "core/drive.h"
 #include "sim/kv.h"
 #include "sim/plan.h"
@@ -34,6 +35,7 @@
 #define SIM_BATCH_MAX 16u
 #define SIM_PENDING_MAX 64u
 #define SIM_QUEUE 1024u
+#define SIM_VOTERS_MAX 64u
 #define SIM_US 1000ull
 #define SIM_MS 1000000ull
 
@@ -72,9 +74,9 @@ struct sim_event {
 /* ---- disk ---- */
 
 struct sim_record {
-    uint32_t group;
-    uint64_t write_seq;
-    bool trimmed; /* not read at start any more */
+    uint32_t group, born;
+    uint64_t write_seq; /* 0: of a former life */
+    bool trimmed;       /* not read at start any more */
     struct buf bytes;
 };
 
@@ -212,9 +214,12 @@ struct sim_stats { /* summed over all seeds of a run of the program */
     _Atomic uint64_t seeds, events, slots, commands, virtual_ms;
     _Atomic uint64_t actions[SIM_ACTION_KINDS];
     _Atomic uint64_t lost, doubled, late, flipped, torn, snapshots, reborn, members;
+    _Atomic uint64_t marks[COVER_COUNT]; /* seeds that went through them */
 };
 extern struct sim_stats *sim_stats; /* shared by all processes */
 void sim_stats_init(void);
+void sim_stats_add_marks(void);    /* of this process, which ran one seed */
+unsigned sim_stats_unmarked(void); /* names the marks no seed went through; their number */
 void sim_stats_print(void);
 
 /* ---- net.c ---- */
@@ -289,7 +294,7 @@ struct sim_vote {
     uint8_t digest[PAXOS_DIGEST];
     bool config;
     uint32_t voter_count;
-    struct paxos_member voters[PAXOS_MEMBERS_MAX];
+    struct paxos_member voters[SIM_VOTERS_MAX]; /* past members, too */
 };
 
 struct sim_slot {

@@ -13,6 +13,22 @@ void sim_stats_init(void) {
         panic("no shared memory");
 }
 
+void sim_stats_add_marks(void) {
+    for (uint32_t i = 0; i < COVER_COUNT; i++)
+        sim_stats->marks[i] += atomic_load(&cover_hits[i]);
+}
+
+unsigned sim_stats_unmarked(void) {
+    unsigned count = 0;
+    for (uint32_t i = 0; i < COVER_COUNT; i++) {
+        if (sim_stats->marks[i] > 0)
+            continue;
+        printf("never seen: %s: %s\n", cover_name(i), cover_text(i));
+        count++;
+    }
+    return count;
+}
+
 static void row(const char *name, uint64_t count) {
     printf("  %-20s %14llu\n", name, (unsigned long long)count);
 }
@@ -31,4 +47,7 @@ void sim_stats_print(void) {
     row("torn writes", sim_stats->torn);
     row("snapshots", sim_stats->snapshots);
     row("configurations", sim_stats->members);
+    puts("seeds that went through");
+    for (uint32_t i = 0; i < COVER_COUNT; i++)
+        row(cover_name(i), sim_stats->marks[i]);
 }

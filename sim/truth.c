@@ -165,7 +165,7 @@ static void add_vote(struct sim_node *node, const struct paxos_record *record) {
         sim_fail(sim, "group %u slot %llu: one ballot, two values", record->group,
                  (unsigned long long)record->slot);
     check_sealed(sim, record);
-    if (!sim_voted(vote, node->id, record->born) && vote->voter_count < PAXOS_MEMBERS_MAX)
+    if (!sim_voted(vote, node->id, record->born) && vote->voter_count < SIM_VOTERS_MAX)
         vote->voters[vote->voter_count++] = (struct paxos_member){node->id, record->born, true};
     if (is_chosen(vote, sim_config_for(sim, record->group, record->slot)))
         choose(sim, record);

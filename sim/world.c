@@ -204,6 +204,7 @@ uint64_t sim_run(struct sim_plan *plan, bool verbose) {
     }
     sim_trace(sim, "at rest: %llu events", (unsigned long long)sim->event_count);
     count(sim);
+    sim_stats_add_marks();
     uint64_t hash = sim->hash;
     finish(sim);
     free(sim);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "core/cover.h"
 #include "core/mutant.h"
 #include "core/paxos_state.h" /* PAXOS_APPLY_LAG */
 
@@ -56,7 +57,7 @@ struct drive *drive_free(struct drive *drive) {
 static void send_gated(struct drive *drive, struct paxos_send send) {
     if (send.gate <= drive->durable_seq || MUTANT(7))
         drive->io.send(drive->io.context, send.message);
-    else if (drive->outbox_tail - drive->outbox_head < DRIVE_OUTBOX)
+    else if (COVERED(outbox_waits, drive->outbox_tail - drive->outbox_head < DRIVE_OUTBOX))
         drive->outbox[drive->outbox_tail++ % DRIVE_OUTBOX] = send;
     else
         paxos_message_free(send.message);
@@ -78,7 +79,7 @@ static void release_outbox(struct drive *drive) {
 static void apply_durable(struct drive *drive) {
     while (drive->held_head < drive->held_tail) {
         const struct paxos_chosen *chosen = &drive->held[drive->held_head % DRIVE_HELD];
-        if (chosen->write_seq > drive->durable_seq)
+        if (COVERED(apply_waits, chosen->write_seq > drive->durable_seq))
             return;
         drive->held_head++;
         drive->io.apply(drive->io.context, chosen);

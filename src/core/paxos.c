@@ -10,10 +10,13 @@ static void options_default(struct paxos_options *options) {
     struct {
         uint64_t *field;
         uint64_t value;
-    } defaults[] = {{&options->heartbeat_ns, 20 * MS},     {&options->stickiness_ns, 150 * MS},
-                    {&options->election_min_ns, 300 * MS}, {&options->election_max_ns, 600 * MS},
-                    {&options->rank_step_ns, 5 * MS},      {&options->recall_ns, 100 * MS},
-                    {&options->recent_bytes, 2 << 20}};
+    } defaults[] = {
+        {&options->heartbeat_ns, 20 * MS},          {&options->stickiness_ns, 150 * MS},
+        {&options->election_min_ns, 300 * MS},      {&options->election_max_ns, 600 * MS},
+        {&options->rank_step_ns, 5 * MS},           {&options->recall_ns, 100 * MS},
+        {&options->recent_bytes, 2 << 20},          {&options->window, PAXOS_WINDOW},
+        {&options->open_max, PAXOS_OPEN_MAX},       {&options->busy_records, PAXOS_LOG_BUSY},
+        {&options->page_entries, PAXOS_ENTRIES_MAX}};
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
         if (*defaults[i].field == 0)
             *defaults[i].field = defaults[i].value;
@@ -23,7 +26,9 @@ static bool options_are_sane(const struct paxos_options *options) {
     return options->node > 0 && options->born > 0 && options->boot > 0 &&
            (options->config.count == 0 || paxos_config_is_sane(&options->config)) &&
            options->config.slot <= options->applied &&
-           options->election_max_ns >= options->election_min_ns;
+           options->election_max_ns >= options->election_min_ns &&
+           options->window <= PAXOS_WINDOW && options->open_max <= PAXOS_OPEN_MAX &&
+           options->busy_records <= PAXOS_LOG_BUSY && options->page_entries <= PAXOS_ENTRIES_MAX;
 }
 
 int paxos_new(const struct paxos_options *options, struct paxos **ret_paxos, struct err *err) {
@@ -160,6 +165,7 @@ static void on_peer_reset(struct paxos *paxos, uint32_t node) {
         !paxos_is_voter(paxos))
         return;
     const struct paxos_options *options = &paxos->options;
+    COVER(hint_used);
     paxos_set_leader(paxos, 0);
     paxos->hint_until_ns = paxos->now_ns + 2 * options->stickiness_ns;
     paxos->election_at_ns = paxos->now_ns + rank_behind(paxos, node) * options->rank_step_ns;

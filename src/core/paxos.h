@@ -69,6 +69,10 @@ struct paxos_options {
     uint64_t recall_ns;       /* 100 ms: after a start no vote before all others told what they saw,
                                  or so long */
     uint64_t recent_bytes;    /* 2 MiB: chosen values kept in memory for laggards */
+    uint64_t window;          /* PAXOS_WINDOW, and at most that; the like: */
+    uint64_t open_max;        /* PAXOS_OPEN_MAX */
+    uint64_t busy_records;    /* 256: not yet durable, then votes and proposals are put off */
+    uint64_t page_entries;    /* PAXOS_ENTRIES_MAX: of a message */
 };
 
 enum paxos_space { PAXOS_SPACE_GOOD, PAXOS_SPACE_LOW, PAXOS_SPACE_NONE };

@@ -10,7 +10,7 @@ void paxos_promise(struct paxos *paxos, struct ballot ballot) {
 
 /* A stalled disk must not gather promises without end; the candidate asks again. */
 static bool may_promise(const struct paxos *paxos) {
-    return paxos->write_seq - paxos->durable_seq < PAXOS_LOG_QUEUE / 2;
+    return paxos->write_seq - paxos->durable_seq < 2 * paxos->options.busy_records;
 }
 
 void paxos_send_nack(struct paxos *paxos, const struct paxos_message *to, uint32_t flags) {
@@ -57,7 +57,7 @@ static void send_promise(struct paxos *paxos, const struct paxos_message *to) {
         if (!entry_of(paxos, s, &entry))
             continue;
         size += PAXOS_ENTRY_HEAD + (entry.value != NULL ? entry.value->size : 0);
-        if (size > PAXOS_MESSAGE_MAX || promise->entry_count == PAXOS_ENTRIES_MAX) {
+        if (size > PAXOS_MESSAGE_MAX || promise->entry_count == paxos->options.page_entries) {
             promise->flags |= PAXOS_MORE;
             promise->upto = s - 1;
             break;
@@ -80,12 +80,12 @@ int paxos_on_prepare(struct paxos *paxos, const struct paxos_message *message) {
         return ERR_PROTOCOL;
     int order = ballot_compare(message->ballot, paxos->promised);
     bool outdated = paxos_is_outdated(paxos, message);
-    if (order < 0 || outdated) {
+    if (order < 0 || COVERED(prepare_outdated, outdated)) {
         paxos_send_nack(paxos, message, outdated ? PAXOS_REMOVED : 0);
         return 0;
     }
     if (order > 0) {
-        if (!may_promise(paxos))
+        if (COVERED(prepare_put_off, !may_promise(paxos)))
             return 0;
         paxos_promise(paxos, message->ballot);
         paxos_step_down(paxos);
@@ -108,6 +108,8 @@ void paxos_stream_begin(struct paxos *paxos, struct ballot ballot, uint32_t born
     while ((entry = paxos_slot_at(paxos, upto + 1)) != NULL && entry->status == PAXOS_WHOLE &&
            (ballot_compare(entry->ballot, ballot) == 0 || MUTANT(1)))
         upto++; /* voted for before a restart */
+    if (upto >= start)
+        COVER(stream_resumed);
     paxos->stream.ballot = ballot;
     paxos->stream.born = born;
     paxos->stream.start = start;
@@ -185,7 +187,7 @@ static void follow_chosen(struct paxos *paxos, uint64_t chosen_upto) {
             paxos_raise_chosen(paxos, paxos->chosen_upto + 1);
         return;
     }
-    if (paxos->chosen_upto + 1 < paxos->stream.start)
+    if (COVERED(watermark_below_start, paxos->chosen_upto + 1 < paxos->stream.start))
         return;
     uint64_t received = paxos->stream.received_upto;
     paxos_raise_chosen(paxos, chosen_upto < received ? chosen_upto : received);
@@ -200,8 +202,10 @@ static int receive_slot(struct paxos *paxos, const struct paxos_entry *entry,
                     paxos_digest_equal(held->digest, entry->digest);
         return same ? 0 : ERR_CORRUPT;
     }
-    if (entry->slot != paxos->stream.received_upto + 1 || paxos_is_busy(paxos) ||
-        entry->slot > paxos->chosen_upto + PAXOS_OPEN_MAX || paxos->space == PAXOS_SPACE_NONE)
+    if (COVERED(vote_gap, entry->slot != paxos->stream.received_upto + 1) ||
+        COVERED(vote_busy, paxos_is_busy(paxos)) ||
+        COVERED(vote_no_room, entry->slot > paxos->chosen_upto + paxos->options.open_max) ||
+        COVERED(vote_full, paxos->space == PAXOS_SPACE_NONE))
         return 0;
     uint64_t seq = paxos_append(paxos, PAXOS_RECORD_ACCEPT, entry->slot, ballot, entry->value);
     paxos_slot_put(paxos, entry->slot, ballot, entry->value, seq);

@@ -19,6 +19,7 @@ static void refuse_proposals(struct paxos *paxos) {
         struct paxos_slot *entry = paxos_slot_at(paxos, s);
         if (entry == NULL || entry->cookie == 0)
             continue;
+        COVER(proposals_lost);
         paxos_proposal_done(paxos, entry->cookie, s, ERR_TIMEOUT);
         entry->cookie = 0;
     }
@@ -41,17 +42,25 @@ void paxos_step_down(struct paxos *paxos) {
     paxos_arm_election(paxos);
 }
 
-/* To the other voters that have not promised. */
-static void send_to_others(struct paxos *paxos, enum paxos_message_type type) {
+/* The first slot of whose votes a voter has not told yet. */
+static uint64_t wanted_slot(const struct paxos *paxos, const struct paxos_peer *peer) {
     uint64_t slot = paxos->chosen_upto + 1;
+    return peer->page_slot > slot ? peer->page_slot : slot;
+}
+
+static void ask(struct paxos *paxos, const struct paxos_peer *peer, enum paxos_message_type type) {
+    struct paxos_message *message = paxos_message_new(type, 0);
+    message->ballot = paxos->ballot;
+    message->slot = wanted_slot(paxos, peer);
+    paxos_send(paxos, peer, message);
+}
+
+/* The other voters that have not promised. */
+static void ask_others(struct paxos *paxos, enum paxos_message_type type) {
     for (uint32_t i = 0; i < paxos->peer_count; i++) {
-        struct paxos_peer *peer = &paxos->peers[i];
-        if (peer == paxos->self || peer->promised || !peer->voter)
-            continue;
-        struct paxos_message *message = paxos_message_new(type, 0);
-        message->ballot = paxos->ballot;
-        message->slot = peer->page_slot > slot ? peer->page_slot : slot;
-        paxos_send(paxos, peer, message);
+        const struct paxos_peer *peer = &paxos->peers[i];
+        if (peer != paxos->self && !peer->promised && peer->voter)
+            ask(paxos, peer, type);
     }
 }
 
@@ -83,7 +92,7 @@ static void prepare(struct paxos *paxos) {
     paxos_arm_election(paxos);
     paxos->retry_at_ns = paxos->now_ns + 2 * paxos->options.heartbeat_ns;
     paxos_promise(paxos, paxos->ballot);
-    send_to_others(paxos, PAXOS_PREPARE);
+    ask_others(paxos, PAXOS_PREPARE);
 }
 
 /* Far behind, a node would hold up the group while it learns: it learns first, and another may
@@ -92,6 +101,7 @@ static bool must_learn_first(struct paxos *paxos) {
     for (uint32_t i = 0; i < paxos->peer_count; i++) {
         const struct paxos_peer *peer = &paxos->peers[i];
         if (peer->granted && peer->chosen_upto > paxos->chosen_upto + 4 * PAXOS_WINDOW) {
+            COVER(probe_learns);
             paxos_learn_request(paxos, peer->node, peer->born);
             return true;
         }
@@ -115,7 +125,7 @@ void paxos_probe(struct paxos *paxos) {
     if (MUTANT(20) || paxos_has_quorum(paxos, has_granted))
         prepare(paxos);
     else
-        send_to_others(paxos, PAXOS_PROBE);
+        ask_others(paxos, PAXOS_PROBE);
 }
 
 int paxos_on_probe(struct paxos *paxos, const struct paxos_message *message) {
@@ -127,9 +137,9 @@ int paxos_on_probe(struct paxos *paxos, const struct paxos_message *message) {
     reply->ballot = message->ballot;
     reply->promised = paxos->promised;
     reply->chosen_upto = paxos->chosen_upto;
-    if (paxos_is_outdated(paxos, message))
+    if (COVERED(probe_removed, paxos_is_outdated(paxos, message)))
         reply->flags = PAXOS_REMOVED;
-    else if (!sticky && ballot_compare(message->ballot, paxos->promised) > 0)
+    else if (!COVERED(probe_sticky, sticky) && ballot_compare(message->ballot, paxos->promised) > 0)
         reply->flags = PAXOS_GRANTED;
     paxos_reply(paxos, message, reply, 0);
     return 0;
@@ -146,7 +156,7 @@ int paxos_on_probe_reply(struct paxos *paxos, const struct paxos_message *messag
         paxos_learn_request(paxos, peer->node, peer->born); /* that it was removed */
     else if (message->flags & PAXOS_GRANTED)
         peer->granted = true;
-    else if (message->promised.round >= paxos->ballot.round)
+    else if (COVERED(probe_outrun, message->promised.round >= paxos->ballot.round))
         paxos_probe(paxos); /* with a round above */
     if (paxos->role == PAXOS_PROBING && paxos_has_quorum(paxos, has_granted)) {
         if (must_learn_first(paxos))
@@ -163,6 +173,7 @@ int paxos_on_transfer(struct paxos *paxos, const struct paxos_message *message) 
     if (ballot_compare(message->ballot, paxos->promised) != 0 || !paxos_is_voter(paxos) ||
         paxos->role != PAXOS_FOLLOWER || paxos_is_busy(paxos) || paxos->fetching)
         return 0;
+    COVER(transfer_taken);
     candidate_begin(paxos);
     prepare(paxos);
     return 0;
@@ -174,7 +185,7 @@ int paxos_on_nack(struct paxos *paxos, const struct paxos_message *message) {
         return 0;
     bool removed =
         message->flags & PAXOS_REMOVED && ballot_compare(message->ballot, paxos->ballot) == 0;
-    if (removed || ballot_compare(message->promised, paxos->ballot) > 0)
+    if (removed || COVERED(nack_stops, ballot_compare(message->promised, paxos->ballot) > 0))
         paxos_step_down(paxos);
     if (removed && message->chosen_upto > paxos->chosen_upto)
         paxos_learn_request(paxos, message->from, message->from_born);
@@ -192,12 +203,12 @@ int paxos_on_promise(struct paxos *paxos, const struct paxos_message *message) {
         return 0;
     peer->chosen_upto = message->chosen_upto;
     if (message->chosen_upto > paxos->chosen_upto) {
-        /* its promise is asked for again afterwards */
+        COVER(promise_ahead); /* it is asked for again afterwards */
         paxos_learn_request(paxos, peer->node, peer->born);
         return 0;
     }
-    uint64_t wanted = peer->page_slot > 0 ? peer->page_slot : paxos->chosen_upto + 1;
-    if (peer->promised || message->slot > wanted)
+    if (peer->promised || message->slot > wanted_slot(paxos, peer) ||
+        message->slot < peer->page_slot)
         return 0;
     for (uint32_t i = 0; i < message->entry_count; i++) {
         int code = paxos_recover_entry(paxos, peer, &message->entries[i]);
@@ -205,9 +216,9 @@ int paxos_on_promise(struct paxos *paxos, const struct paxos_message *message) {
             return code;
     }
     peer->report.doubt_upto = message->doubt_upto;
-    if (message->flags & PAXOS_MORE) {
+    if (COVERED(promise_paged, message->flags & PAXOS_MORE)) {
         peer->page_slot = message->upto + 1;
-        paxos_ask_promises(paxos);
+        ask(paxos, peer, PAXOS_PREPARE);
         return 0;
     }
     peer->promised = true;
@@ -217,7 +228,7 @@ int paxos_on_promise(struct paxos *paxos, const struct paxos_message *message) {
 void paxos_ask_promises(struct paxos *paxos) {
     ASSERT(paxos_is_preparing(paxos));
     paxos->retry_at_ns = paxos->now_ns + 2 * paxos->options.heartbeat_ns;
-    send_to_others(paxos, PAXOS_PREPARE);
+    ask_others(paxos, PAXOS_PREPARE);
     if (paxos->blocked_slot != 0)
         paxos_recover_fetch(paxos);
 }
@@ -229,7 +240,7 @@ void paxos_election_check(struct paxos *paxos) {
     paxos_recover_own(paxos);
     uint64_t before = paxos->blocked_slot;
     paxos->blocked_slot = paxos_recover_missing(paxos);
-    if (paxos->blocked_slot != 0) {
+    if (COVERED(recover_waits, paxos->blocked_slot != 0)) {
         if (before != paxos->blocked_slot)
             paxos_recover_fetch(paxos);
         return;

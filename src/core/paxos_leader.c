@@ -33,7 +33,7 @@ static uint64_t recovered_end(struct paxos *paxos) {
     for (uint64_t s = paxos->chosen_upto + 1; s <= paxos->chosen_upto + PAXOS_OPEN_MAX; s++) {
         const struct paxos_value *value = recovered_value(paxos, s);
         last = value != NULL ? s : last;
-        if (value != NULL && value->kind == PAXOS_CONFIG && !MUTANT(16))
+        if (value != NULL && COVERED(recovered_config, value->kind == PAXOS_CONFIG) && !MUTANT(16))
             break;
     }
     return last;
@@ -45,10 +45,11 @@ static void propose_recovered(struct paxos *paxos) {
     uint64_t last = recovered_end(paxos);
     while (paxos->next_slot <= last) {
         struct paxos_value *value = recovered_value(paxos, paxos->next_slot);
-        if (value != NULL && !MUTANT(4))
+        if (COVERED(recovered_value, value != NULL) && !MUTANT(4)) {
             paxos_propose_slot(paxos, value, 0);
-        else
+        } else {
             propose_noop(paxos);
+        }
     }
     paxos_recover_clear(paxos);
     paxos->barrier_slot = paxos->next_slot;
@@ -86,13 +87,15 @@ void paxos_lead_on(struct paxos *paxos) {
     ASSERT(paxos->renewing);
     ASSERT(paxos->next_slot == paxos->chosen_upto + 1);
     paxos->renewing = false;
+    if (recovered_end(paxos) > paxos->chosen_upto)
+        COVER(renewed_found);
     propose_recovered(paxos);
 }
 
 /* ---- proposals ---- */
 
 bool paxos_has_window(const struct paxos *paxos) {
-    return paxos->next_slot <= paxos->chosen_upto + PAXOS_WINDOW &&
+    return paxos->next_slot <= paxos->chosen_upto + paxos->options.window &&
            paxos->open_bytes < PAXOS_WINDOW_BYTES && !paxos_is_busy(paxos) && !paxos->renewing &&
            (paxos->sealed_slot == 0 || MUTANT(15));
 }
@@ -101,7 +104,7 @@ unsigned paxos_room(const struct paxos *paxos) {
     if (paxos->role != PAXOS_LEADING || paxos->next_slot <= paxos->barrier_slot ||
         paxos->heir != NULL || !paxos_has_window(paxos))
         return 0;
-    return (unsigned)(paxos->chosen_upto + PAXOS_WINDOW + 1 - paxos->next_slot);
+    return (unsigned)(paxos->chosen_upto + paxos->options.window + 1 - paxos->next_slot);
 }
 
 void paxos_proposal_done(struct paxos *paxos, uint64_t cookie, uint64_t slot, int code) {
@@ -116,7 +119,7 @@ static int propose_error(const struct paxos *paxos, const struct paxos_event *ev
         return ERR_NOT_LEADER;
     if (event->value->size == 0 || event->value->size > PAXOS_VALUE_MAX)
         return ERR_LIMIT;
-    if (!event->reserve && !paxos_is_spacious(paxos))
+    if (!event->reserve && COVERED(space_low, !paxos_is_spacious(paxos)))
         return ERR_NOSPACE;
     return paxos_room(paxos) > 0 ? 0 : ERR_BUSY;
 }
@@ -153,6 +156,8 @@ void paxos_leader_count(struct paxos *paxos) {
     uint64_t chosen = quorum_accepted(paxos), sealed = paxos->sealed_slot;
     if (chosen > paxos->chosen_upto)
         paxos_raise_chosen(paxos, chosen);
+    if (paxos->chosen_upto >= paxos->barrier_slot)
+        paxos_bound_doubt(paxos, paxos->chosen_upto);
     if (sealed != 0 && paxos->chosen_upto >= sealed)
         paxos_renew(paxos);
 }
@@ -194,7 +199,8 @@ int paxos_on_accepted(struct paxos *paxos, const struct paxos_message *message) 
 /* It had not received all that was sent before the heartbeat it answers: send from there again. */
 static void rewind_peer(struct paxos_peer *peer, uint64_t received_upto) {
     uint64_t from = received_upto > peer->accepted_upto ? received_upto : peer->accepted_upto;
-    peer->stalled = from == peer->rewound_to;
+    COVER(peer_rewound);
+    peer->stalled = COVERED(peer_stalled, from == peer->rewound_to);
     peer->rewound_to = from;
     if (from < peer->sent_upto)
         peer->sent_upto = from;
@@ -235,7 +241,7 @@ struct paxos_message *paxos_message_of_leader(struct paxos *paxos, enum paxos_me
  * as chosen. */
 static uint64_t send_limit(const struct paxos *paxos, const struct paxos_peer *peer) {
     uint64_t limit = peer->sent_upto + (peer->stalled ? 1 : SENDS_MAX);
-    uint64_t room = peer->chosen_upto + PAXOS_OPEN_MAX;
+    uint64_t room = peer->chosen_upto + paxos->options.open_max;
     if (peer->stalled && peer->sent_upto > peer->rewound_to)
         return 0;
     limit = limit < room ? limit : room;
@@ -245,7 +251,7 @@ static uint64_t send_limit(const struct paxos *paxos, const struct paxos_peer *p
 static void pump_peer(struct paxos *paxos, struct paxos_peer *peer) {
     for (uint64_t limit = send_limit(paxos, peer); peer->sent_upto < limit; peer->sent_upto++) {
         struct paxos_slot *entry = paxos_slot_at(paxos, peer->sent_upto + 1);
-        if (entry == NULL)
+        if (COVERED(peer_too_far, entry == NULL))
             return; /* chosen and gone: the peer learns it */
         struct paxos_message *accept = paxos_message_of_leader(paxos, PAXOS_ACCEPT, 1);
         paxos_message_add(accept, entry->slot, paxos->ballot, entry->value);

@@ -21,7 +21,7 @@ void paxos_learn_request(struct paxos *paxos, uint32_t node, uint32_t born) {
         return;
     if (paxos_is_busy(paxos) || paxos->fetching)
         return;
-    paxos->learn_misses += waiting;
+    paxos->learn_misses += COVERED(learn_missed, waiting);
     paxos->learn_at_ns = paxos->now_ns;
     struct paxos_message *request = paxos_message_new(PAXOS_LEARN_REQ, 0);
     request->slot = paxos->chosen_upto + 1;
@@ -76,11 +76,12 @@ int paxos_on_learn_req(struct paxos *paxos, const struct paxos_message *message)
     if (message->slot > paxos->chosen_upto)
         return 0;
     uint64_t upto = paxos->chosen_upto;
-    if (upto >= message->slot + PAXOS_ENTRIES_MAX)
-        upto = message->slot + PAXOS_ENTRIES_MAX - 1;
+    if (upto >= message->slot + paxos->options.page_entries)
+        upto = message->slot + paxos->options.page_entries - 1;
     struct paxos_serve serve = {message->from, message->from_born, message->slot, upto,
                                 paxos->chosen_upto};
     if (paxos_slot_at(paxos, message->slot) == NULL) {
+        COVER(learn_from_log);
         paxos->out->serves[paxos->out->serve_count++] = serve;
         return 0;
     }
@@ -104,6 +105,7 @@ static void learn_slot(struct paxos *paxos, const struct paxos_entry *entry) {
 int paxos_on_learn(struct paxos *paxos, const struct paxos_message *message) {
     if (paxos->role == PAXOS_LEADING || paxos_is_busy(paxos) || paxos->fetching)
         return 0;
+    uint64_t before = paxos->chosen_upto;
     for (uint32_t i = 0; i < message->entry_count; i++) {
         const struct paxos_entry *entry = &message->entries[i];
         if (entry->slot != message->entries[0].slot + i || entry->slot > message->chosen_upto)
@@ -111,6 +113,8 @@ int paxos_on_learn(struct paxos *paxos, const struct paxos_message *message) {
         if (entry->slot == paxos->chosen_upto + 1)
             learn_slot(paxos, entry);
     }
+    if (message->entry_count > 0 && paxos->chosen_upto == before)
+        return 0; /* doubled: one question for each answer, else they breed */
     paxos->learn_at_ns = 0;
     paxos->learn_misses = message->entry_count > 0 ? 0 : paxos->learn_misses + 1;
     if (message->entry_count > 0 && message->chosen_upto > paxos->chosen_upto)
@@ -126,6 +130,7 @@ int paxos_on_snapshot_message(struct paxos *paxos, const struct paxos_message *m
     if (paxos->role == PAXOS_LEADING || paxos->fetching || message->slot <= paxos->chosen_upto)
         return 0;
     paxos_step_down(paxos);
+    COVER(snapshot_wanted);
     paxos->fetching = true;
     paxos->out->fetch = (struct paxos_fetch){message->from, message->slot};
     return 0;
@@ -135,8 +140,9 @@ int paxos_on_snapshot_message(struct paxos *paxos, const struct paxos_message *m
 void paxos_on_snapshot_event(struct paxos *paxos, const struct paxos_event *event) {
     paxos->fetching = false;
     paxos->learn_at_ns = 0;
-    if (event->slot == 0)
+    if (COVERED(snapshot_failed, event->slot == 0))
         return;
+    COVER(snapshot_taken);
     ASSERT(event->slot > paxos->chosen_upto);
     ASSERT(paxos->applied == paxos->chosen_upto);
     ASSERT(event->config != NULL && event->config->slot <= event->slot);

@@ -27,7 +27,8 @@ enum paxos_message_type {
     PAXOS_SNAPSHOT,      /* slot: what you want is gone; a state as of slot is to be had here */
     PAXOS_TRANSFER,      /* ballot: it ends; lead, without asking who would promise */
     PAXOS_RECALL,        /* I started anew: what did you see of me? */
-    PAXOS_RECALLED,      /* promised: the highest ballot you promised me; seq as asked */
+    PAXOS_RECALLED,      /* promised: the highest ballot you promised me; of the leader its ballot,
+                            start, and upto: your vote */
     PAXOS_MESSAGE_END
 };
 

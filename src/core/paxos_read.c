@@ -45,7 +45,7 @@ void paxos_reads_advance(struct paxos *paxos) {
         reads->confirmed = reads->asked;
     while (reads->head < reads->confirmed) {
         const struct paxos_read *read = &reads->queue[reads->head % PAXOS_READS_MAX];
-        if (read->index > paxos->applied)
+        if (COVERED(read_waits, read->index > paxos->applied))
             return;
         answer(paxos, read->cookie, read->index, 0);
         reads->head++;
@@ -54,6 +54,8 @@ void paxos_reads_advance(struct paxos *paxos) {
 
 void paxos_reads_refuse(struct paxos *paxos) {
     struct paxos_reads *reads = &paxos->reads;
+    if (reads->head < reads->tail)
+        COVER(reads_refused);
     while (reads->head < reads->tail)
         answer(paxos, reads->queue[reads->head++ % PAXOS_READS_MAX].cookie, 0, ERR_NOT_LEADER);
     reads->confirmed = reads->asked = reads->tail;

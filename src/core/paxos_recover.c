@@ -130,5 +130,6 @@ int paxos_on_fetched(struct paxos *paxos, const struct paxos_message *message) {
     struct paxos_recovered *best = recovered_at(paxos, entry->slot);
     if (best != NULL && best->value == NULL && paxos_digest_equal(best->digest, entry->digest))
         best->value = paxos_value_ref(entry->value);
+    COVER(recover_fetched);
     return 0;
 }

@@ -14,7 +14,7 @@ static int restore_chosen(struct paxos *paxos, uint64_t upto) {
     while (paxos->chosen_upto < upto) {
         const struct paxos_slot *entry = paxos_slot_at(paxos, paxos->chosen_upto + 1);
         if (entry == NULL || entry->status != PAXOS_WHOLE)
-            return paxos->damaged ? 0 : ERR_CORRUPT;
+            return COVERED(restored_gap, paxos->damaged) ? 0 : ERR_CORRUPT;
         paxos_raise_chosen(paxos, paxos->chosen_upto + 1);
     }
     return 0;
@@ -24,6 +24,7 @@ static int restore_chosen(struct paxos *paxos, uint64_t upto) {
 static int restore_beyond(struct paxos *paxos, const struct paxos_record *record) {
     if (!paxos->damaged)
         return ERR_CORRUPT;
+    COVER(restored_beyond);
     if (record->type == PAXOS_RECORD_ACCEPT)
         doubt(paxos, record->slot);
     return 0;
@@ -34,10 +35,10 @@ static void put(struct paxos *paxos, const struct paxos_record *record) {
     bool learn = record->type == PAXOS_RECORD_LEARN;
     /* The chosen value may stand for our vote: no other can win any more. */
     struct ballot ballot = learn && before != NULL ? before->ballot : record->ballot;
-    if (record->value != NULL)
-        paxos_slot_put(paxos, record->slot, ballot, record->value, 0);
-    else
+    if (COVERED(restored_damaged, record->value == NULL))
         paxos_slot_put_damaged(paxos, record->slot, ballot, record->digest);
+    else
+        paxos_slot_put(paxos, record->slot, ballot, record->value, 0);
 }
 
 int paxos_restore(struct paxos *paxos, const struct paxos_record *record) {
@@ -78,8 +79,9 @@ static void forget_votes(struct paxos *paxos) {
 
 void paxos_restore_lost(struct paxos *paxos, bool promises) {
     ASSERT(!paxos->started);
+    COVER(restored_lost);
     paxos->damaged = true;
-    paxos->amnesic |= promises;
+    paxos->amnesic |= COVERED(restored_amnesic, promises);
     forget_votes(paxos);
 }
 
@@ -110,7 +112,8 @@ static bool was_recalled(const struct paxos *paxos) {
 }
 
 void paxos_recall_check(struct paxos *paxos) {
-    if (paxos->recall_at_ns > 0 && (paxos->now_ns >= paxos->recall_at_ns || was_recalled(paxos)))
+    if (paxos->recall_at_ns > 0 &&
+        (was_recalled(paxos) || COVERED(recall_silent, paxos->now_ns >= paxos->recall_at_ns)))
         paxos->recall_at_ns = 0;
 }
 
@@ -121,6 +124,7 @@ int paxos_on_recall(struct paxos *paxos, const struct paxos_message *message) {
     reply->chosen_upto = paxos->chosen_upto;
     if (peer != NULL && paxos->role == PAXOS_LEADING) {
         reply->ballot = paxos->ballot;
+        reply->start = paxos->start;
         reply->upto = peer->accepted_upto;
     }
     paxos_reply(paxos, message, reply, 0);
@@ -129,9 +133,10 @@ int paxos_on_recall(struct paxos *paxos, const struct paxos_message *message) {
 
 /* Whether the votes it has seen at our promised ballot are there. */
 static bool has_votes(struct paxos *paxos, const struct paxos_message *message) {
-    if (message->upto > paxos->chosen_upto + PAXOS_OPEN_MAX)
+    if (message->upto >= message->start && message->upto > paxos->chosen_upto + PAXOS_OPEN_MAX)
         return false;
-    for (uint64_t s = paxos->chosen_upto + 1; s <= message->upto; s++) {
+    uint64_t next = paxos->chosen_upto + 1;
+    for (uint64_t s = next > message->start ? next : message->start; s <= message->upto; s++) {
         const struct paxos_slot *entry = paxos_slot_at(paxos, s);
         if (entry == NULL || ballot_compare(entry->ballot, message->ballot) != 0)
             return false;
@@ -148,11 +153,11 @@ int paxos_on_recalled(struct paxos *paxos, const struct paxos_message *message) 
         return ERR_PROTOCOL;
     peer->recalled = true;
     bool promise_lost = ballot_compare(message->promised, paxos->promised) > 0;
-    if (promise_lost) {
+    if (COVERED(recalled_promise, promise_lost)) {
         paxos_promise(paxos, message->promised);
         forget_votes(paxos);
     } else if (ballot_compare(message->ballot, paxos->promised) == 0 &&
-               !has_votes(paxos, message)) {
+               COVERED(recalled_votes, !has_votes(paxos, message))) {
         forget_votes(paxos);
     }
     paxos->damaged |= promise_lost;

@@ -97,7 +97,7 @@ uint64_t paxos_append(struct paxos *paxos, enum paxos_record_type type, uint64_t
 
 bool paxos_is_busy(const struct paxos *paxos) {
     uint64_t durable_bytes = paxos->bytes_upto[paxos->durable_seq % PAXOS_LOG_QUEUE];
-    return paxos->write_seq - paxos->durable_seq >= PAXOS_LOG_BUSY ||
+    return paxos->write_seq - paxos->durable_seq >= paxos->options.busy_records ||
            paxos->written_bytes - durable_bytes >= PAXOS_WINDOW_BYTES ||
            paxos->chosen_upto - paxos->applied >= PAXOS_APPLY_LAG;
 }

@@ -25,6 +25,7 @@
 
 #include "base/assert.h"
 #include "base/rng.h"
+#include "core/cover.h"
 #include "core/mutant.h"
 #include "core/paxos.h"
 

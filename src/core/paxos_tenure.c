@@ -119,18 +119,19 @@ static void check_disk(struct paxos *paxos) {
         paxos->slow_since_ns = 0;
     else if (paxos->slow_since_ns == 0)
         paxos->slow_since_ns = paxos->now_ns;
-    else if (paxos->now_ns - paxos->slow_since_ns >= SLOW_NS && paxos->heir == NULL)
+    else if (COVERED(slow_leader, paxos->now_ns - paxos->slow_since_ns >= SLOW_NS) &&
+             paxos->heir == NULL)
         name_heir(paxos, best);
 }
 
 void paxos_leader_tick(struct paxos *paxos) {
     if (paxos_is_alone(paxos) || paxos->now_ns < paxos->heartbeat_at_ns)
         return;
-    if (!paxos_has_quorum(paxos, was_heard)) {
+    if (COVERED(quorum_unheard, !paxos_has_quorum(paxos, was_heard))) {
         paxos_step_down(paxos);
         return;
     }
-    if (paxos->heir != NULL && paxos->now_ns >= paxos->heir_until_ns)
+    if (paxos->heir != NULL && COVERED(heir_silent, paxos->now_ns >= paxos->heir_until_ns))
         paxos->heir = NULL;
     agree(paxos);
     check_disk(paxos);
@@ -146,7 +147,8 @@ static bool newcomers_are_ready(struct paxos *paxos, const struct paxos_config *
         const struct paxos_member *before =
             paxos_config_find(&paxos->config, member->node, member->born);
         bool comes = member->voter && (before == NULL || !before->voter);
-        if (comes && paxos_lag_of(paxos, member->node, member->born) > PAXOS_WINDOW && !MUTANT(18))
+        uint64_t lag = comes ? paxos_lag_of(paxos, member->node, member->born) : 0;
+        if (lag > PAXOS_WINDOW && !MUTANT(18))
             return false;
     }
     return true;
@@ -180,6 +182,7 @@ void paxos_on_reconfigure(struct paxos *paxos, const struct paxos_event *event) 
 /* Who is out hands over to a voter that has everything. */
 static void resign(struct paxos *paxos) {
     const struct paxos_peer *best = NULL;
+    COVER(resigned);
     for (uint32_t i = 0; i < paxos->peer_count; i++) {
         const struct paxos_peer *peer = &paxos->peers[i];
         if (peer->voter && (best == NULL || peer->accepted_upto > best->accepted_upto))
@@ -198,6 +201,7 @@ void paxos_renew(struct paxos *paxos) {
         resign(paxos);
         return;
     }
+    COVER(renewed);
     paxos->renewing = true;
     paxos->reads.confirmed = paxos->reads.asked = paxos->reads.head;
     for (uint32_t i = 0; i < paxos->peer_count; i++) {
