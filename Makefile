@@ -15,13 +15,13 @@ all: configure
 configure:
 	@tools/deps build
 	@mkdir -p $(BUILD)
-	@for kind in lib proto test fuzz sim bench; do tools/sources $$kind; done > $(BUILD)/sources.new
+	@for kind in lib proto test fuzz sim faults bench; do tools/sources $$kind; done > $(BUILD)/sources.new
 	@if pkg-config --exists cmocka; then echo cmocka; fi >> $(BUILD)/sources.new
 	@if [ ! -f $(BUILD)/build.ninja ]; then CC=$(CC) meson setup $(BUILD) $(MESON_SAN) $(MESON_ARGS) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; \
 	elif ! cmp -s $(BUILD)/sources.new $(BUILD)/sources.list; then meson setup --reconfigure $(BUILD) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; fi
 	@mv $(BUILD)/sources.new $(BUILD)/sources.list
 
-.PHONY: unit sim mutants demo check rounds bench fuzz format tidy install clean help
+.PHONY: unit sim mutants demo check rounds faults powercuts bench fuzz format tidy install clean help
 unit: ## unit tests only
 	@tools/deps build check
 	@$(MAKE) --no-print-directory all
@@ -42,6 +42,14 @@ check: ## everything that must hold, sanitizers too; ONLY="plain sim" for a part
 rounds: all ## ROUNDS=100 times: SIGKILL of a random node under writes, restart, compare
 	@tools/deps check
 	@ROUNDS=$(or $(ROUNDS),100) QUERN=$(BUILD)/quern /usr/bin/python3 -m pytest -q -s -p no:cacheprovider test/test_kill.py -k rounds
+
+faults: all ## MINUTES=2 of faults under clients whose history is judged; KINDS="kill stop", SEED=1
+	@tools/deps faults
+	@tools/faults run $(BUILD) --minutes $(or $(MINUTES),2) --kinds "$(KINDS)" $(if $(SEED),--seed $(SEED))
+
+powercuts: all ## CUTS=20 power cuts under load on each of XFS and ext4; KINDS=xfs, SEED=1
+	@tools/deps faults
+	@tools/faults powercuts $(BUILD) --cuts $(or $(CUTS),20) $(if $(KINDS),--kinds "$(KINDS)") $(if $(SEED),--seed $(SEED))
 
 bench: all ## side by side with nginx, dd, xargs, parallel; ONLY=get-4k-64 for one
 	@tools/deps bench

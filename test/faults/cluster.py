@@ -1,0 +1,179 @@
+"""Nodes as processes in the namespaces of a network, and what the harness asks of them."""
+
+import collections
+import http.client
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+
+from network import PEER_PORT, S3_PORT, Network, address
+
+ACCESS_KEY = "faultsaccesskey"
+SECRET_KEY = "faultssecretkey"
+FORMING_PORT = 9000  # of `quern dev`, in our own namespace: always free
+READY_SECONDS = 120
+KEPT = ("identity.json", "credentials")
+
+
+class Node:
+    def __init__(self, number, quern, directory, log):
+        self.number, self.quern, self.directory = number, quern, directory
+        self.log = log
+        self.process = None
+        self.preload = None  # a library that spoils it
+
+    @property
+    def url(self):
+        return f"http://{address(self.number)}:{S3_PORT}"
+
+    def start(self, environment=None):
+        assert self.process is None
+        environment = dict(environment or {}, **({"LD_PRELOAD": self.preload} if self.preload else {}))
+        if "LD_PRELOAD" in environment:
+            environment["ASAN_OPTIONS"] = "verify_asan_link_order=0"
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [*Network.inside(self.number), self.quern, "serve", "--data", self.directory],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                env=dict(os.environ, **environment))
+
+    def wait_ready(self, seconds=READY_SECONDS):
+        """Until it said that it is ready. False when it ended instead."""
+        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
+        if not ready:
+            raise Finding(f"node {self.number} was not ready after {seconds} s")
+        return self.process.stdout.readline().startswith(b"ready ")
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+        self.process = None
+
+    def has_ended(self):
+        """By itself: nobody killed it."""
+        return self.process is not None and self.process.poll() is not None
+
+    def is_ready(self):
+        try:
+            connection = http.client.HTTPConnection(address(self.number), S3_PORT, timeout=2)
+            connection.request("GET", "/-/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+class Finding(Exception):
+    """Something that must not be, whatever the faults."""
+
+
+class Cluster:
+    def __init__(self, quern, count, data, logs, network=None, preload=None):
+        self.quern, self.count, self.data = os.path.abspath(quern), count, data
+        self.network = network or Network(count)
+        self.nodes = {i: Node(i, self.quern, f"{data}/node{i}", f"{logs}/node{i}.log")
+                      for i in self.network.nodes}
+        for node in self.nodes.values():
+            node.preload = preload
+        os.makedirs(data, exist_ok=True)
+
+    def environment(self):
+        return dict(os.environ, QUERN_ACCESS_KEY=ACCESS_KEY, QUERN_SECRET_KEY=SECRET_KEY,
+                    QUERN_ENDPOINT=",".join(node.url for node in self.nodes.values()))
+
+    def form(self):
+        """The identities of a cluster, with addresses of our network; the nodes have never run."""
+        folder = f"{self.data}/forming"
+        done = subprocess.run([self.quern, "dev", "--nodes", str(self.count), "--dir", folder,
+                               "--port", str(FORMING_PORT), "--", "true"],
+                              env=self.environment(), capture_output=True, text=True, timeout=120,
+                              check=False)
+        assert done.returncode == 0, f"quern dev: {done.stderr}"
+        for i, node in self.nodes.items():
+            os.makedirs(node.directory, exist_ok=True)
+            for name in KEPT:
+                with open(f"{folder}/node{i}/{name}") as file:
+                    text = file.read()
+                for other in self.nodes:
+                    port = FORMING_PORT + other - 1
+                    text = text.replace(f'"127.0.0.1:{port}"', f'"{address(other)}:{S3_PORT}"')
+                    text = text.replace(f'"127.0.0.1:{port + 100}"', f'"{address(other)}:{PEER_PORT}"')
+                with open(f"{node.directory}/{name}", "w",
+                          opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                    file.write(text)
+        shutil.rmtree(folder)
+        os.sync()  # the power may be cut
+
+    def start(self):
+        for node in self.nodes.values():
+            node.start()
+        for node in self.nodes.values():
+            if not node.wait_ready():
+                raise Finding(f"node {node.number} did not start")
+        self.run("mb", "faults")
+
+    def stop(self):
+        for node in self.nodes.values():
+            node.kill()
+
+    def run(self, *words):
+        done = subprocess.run([self.quern, *words], env=self.environment(), capture_output=True,
+                              text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"quern {' '.join(words)}: {done.stderr}"
+        return done.stdout
+
+    def leader(self, group=None):
+        """Who leads that group, or most groups; None when nobody knows."""
+        try:
+            groups = json.loads(self.run("status", "--json"))["groups"]
+        except (AssertionError, subprocess.TimeoutExpired):
+            return None
+        leaders = [g["leader"] for g in groups if g["leader"] and group in (None, g["group"])]
+        return collections.Counter(leaders).most_common(1)[0][0] if leaders else None
+
+    def wait_healthy(self, seconds=READY_SECONDS):
+        """All nodes run and serve; returns how long it took."""
+        begun = time.monotonic()
+        waiting = set(self.nodes)
+        while waiting:
+            waiting = {i for i in waiting if not self.nodes[i].is_ready()}
+            self.check_processes()
+            if waiting and time.monotonic() - begun > seconds:
+                raise Finding(f"nodes {sorted(waiting)} do not serve {seconds} s after the fault ended")
+            time.sleep(0.02)
+        return time.monotonic() - begun
+
+    def check_writes(self):
+        """Every gateway takes a chunk again."""
+        for node in self.nodes.values():
+            done = subprocess.run([self.quern, "put", "-", f"faults/probe/{node.number}"],
+                                  input=os.urandom(100_000), capture_output=True, timeout=120,
+                                  env=dict(self.environment(), QUERN_ENDPOINT=node.url), check=False)
+            if done.returncode != 0:
+                raise Finding(f"node {node.number} takes no writes after the fault ended: "
+                              f"{done.stderr.decode().strip()}")
+
+    def check_processes(self):
+        for node in self.nodes.values():
+            if node.has_ended():
+                raise Finding(f"node {node.number} ended by itself: {self.last_words(node)}")
+
+    @staticmethod
+    def last_words(node):
+        with open(node.log, errors="replace") as log:
+            lines = log.readlines()
+        return lines[-1].strip() if lines else "without a word"
+
+    def check_logs(self):
+        """What a sanitizer found, and assertions of ours. (RocksDB has some that end the process when its
+        disk is gone: so would a failed write of the log.)"""
+        found = []
+        for node in self.nodes.values():
+            with open(node.log, errors="replace") as log:
+                found += [f"node {node.number}: {line.strip()}" for line in log
+                          if "Sanitizer" in line or "runtime error" in line or "quern: bug:" in line]
+        return found
