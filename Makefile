@@ -17,7 +17,7 @@ configure:
 	@mkdir -p $(BUILD)
 	@for kind in lib proto test fuzz sim faults bench; do tools/sources $$kind; done > $(BUILD)/sources.new
 	@if pkg-config --exists cmocka; then echo cmocka; fi >> $(BUILD)/sources.new
-	@if [ ! -f $(BUILD)/build.ninja ]; then CC=$(CC) meson setup $(BUILD) $(MESON_SAN) $(MESON_ARGS) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; \
+	@if [ ! -f $(BUILD)/build.ninja ]; then CC="$(CC)" meson setup $(BUILD) $(MESON_SAN) $(MESON_ARGS) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; \
 	elif ! cmp -s $(BUILD)/sources.new $(BUILD)/sources.list; then meson setup --reconfigure $(BUILD) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; fi
 	@mv $(BUILD)/sources.new $(BUILD)/sources.list
 
