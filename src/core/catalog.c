@@ -117,6 +117,12 @@ static bool apply_to_root(struct catalog_step *step, const Pb__Command *op) {
     case PB__COMMAND__OP_SET_NODE_DOWN:
         catalog_set_node_down(step, op->set_node_down);
         return true;
+    case PB__COMMAND__OP_ADD_NODE:
+        catalog_add_node(step, op->add_node);
+        return true;
+    case PB__COMMAND__OP_SET_VOTER:
+        catalog_set_voter(step, op->set_voter);
+        return true;
     case PB__COMMAND__OP_SUBMIT_JOB:
         catalog_submit_job(step, op->submit_job);
         return true;

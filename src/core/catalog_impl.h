@@ -177,6 +177,8 @@ void catalog_begin_delete_bucket(struct catalog_step *step, const Pb__BeginDelet
 void catalog_end_delete_bucket(struct catalog_step *step, const Pb__EndDeleteBucket *op);
 void catalog_init_cluster(struct catalog_step *step, const Pb__InitCluster *op);
 void catalog_set_node_down(struct catalog_step *step, const Pb__SetNodeDown *op);
+void catalog_add_node(struct catalog_step *step, const Pb__AddNode *op);
+void catalog_set_voter(struct catalog_step *step, const Pb__SetVoter *op);
 void catalog_submit_job(struct catalog_step *step, const Pb__SubmitJob *op);
 void catalog_finish_job(struct catalog_step *step, const Pb__FinishJob *op);
 void catalog_mark_settled(struct catalog_step *step, const Pb__MarkSettled *op);

@@ -1,5 +1,6 @@
 /* The root group: buckets, the cluster map, jobs and tasks. */
 #include "core/catalog_harness.h"
+#include "core/place.h"
 
 /* ---- buckets ---- */
 
@@ -92,6 +93,89 @@ static void test_cluster(void **state) {
     assert_true(query_op(&world, get_cluster_map, GET_CLUSTER_MAP, &get)->map->nodes[0]->down);
     down.node = 2;
     assert_int_equal(submit_op(&world, set_node_down, SET_NODE_DOWN, &down)->code, ERR_NOT_FOUND);
+    world_close(&world);
+}
+
+static Pb__Reply *add_node(struct world *world, uint64_t incarnation, const char *name) {
+    Pb__Node node = PB__NODE__INIT;
+    Pb__AddNode op = PB__ADD_NODE__INIT;
+    node.incarnation = make_id(world, incarnation);
+    node.name = pb_text(name);
+    node.peer_address = pb_text("h:1");
+    node.http_address = pb_text("h:2");
+    node.roles = ROLE_ALL;
+    op.node = &node;
+    return submit_op(world, add_node, ADD_NODE, &op);
+}
+
+static Pb__Reply *set_voter(struct world *world, uint32_t node, bool voter) {
+    Pb__SetVoter op = PB__SET_VOTER__INIT;
+    op.node = node;
+    op.voter = voter;
+    return submit_op(world, set_voter, SET_VOTER, &op);
+}
+
+static void found_cluster_of_one(struct world *world) {
+    Pb__ClusterMap map = PB__CLUSTER_MAP__INIT;
+    Pb__Node node = PB__NODE__INIT, *nodes[] = {&node};
+    Pb__InitCluster init = PB__INIT_CLUSTER__INIT;
+    uint32_t voter = 1;
+    uint16_t owner = 1;
+    node.id = 1;
+    node.roles = ROLE_ALL;
+    node.name = pb_text("node1");
+    node.incarnation = make_id(world, 100);
+    map.nodes = nodes;
+    map.n_nodes = map.replicas = map.n_voters = 1;
+    map.shards = 8;
+    map.voters = &voter;
+    map.cluster_id = make_id(world, 1);
+    map.owners = pb_bytes(&owner, sizeof owner);
+    init.map = &map;
+    assert_int_equal(submit_op(world, init_cluster, INIT_CLUSTER, &init)->code, 0);
+}
+
+static void test_nodes_come(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world, 0);
+    assert_int_equal(add_node(&world, 101, "node2")->code, ERR_NOT_FOUND);
+    found_cluster_of_one(&world);
+    assert_int_equal(add_node(&world, 101, "")->code, ERR_INVALID);
+    assert_int_equal(add_node(&world, 101, "node1")->code, ERR_EXISTS);
+    const Pb__Reply *reply = add_node(&world, 101, "node2");
+    assert_int_equal(reply->code, 0);
+    assert_int_equal(reply->map->n_nodes, 2);
+    assert_int_equal(reply->map->nodes[1]->id, 2);
+    assert_int_equal(reply->map->nodes[1]->roles, ROLE_ALL & ~ROLE_META);
+    uint64_t epoch = reply->map->epoch;
+    reply = add_node(&world, 101, "node2"); /* asked again */
+    assert_int_equal(reply->code, 0);
+    assert_int_equal(reply->map->epoch, epoch);
+    assert_int_equal(add_node(&world, 102, "node3")->map->nodes[2]->id, 3);
+    world_close(&world);
+}
+
+static void test_groups_move_to_new_voters(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world, 0);
+    found_cluster_of_one(&world);
+    add_node(&world, 101, "node2");
+    assert_int_equal(set_voter(&world, 9, true)->code, ERR_NOT_FOUND);
+    assert_int_equal(set_voter(&world, 1, false)->code, ERR_LIMIT); /* the last one */
+    const Pb__Reply *reply = set_voter(&world, 2, true);
+    assert_int_equal(reply->code, 0);
+    assert_int_equal(reply->map->n_groups, 9);
+    for (size_t g = 0; g < 9; g++)
+        assert_int_equal(reply->map->groups[g]->n_nodes, 2);
+    assert_int_equal(reply->map->nodes[1]->roles, ROLE_ALL);
+    uint64_t epoch = reply->map->epoch;
+    assert_int_equal(set_voter(&world, 2, true)->map->epoch, epoch); /* no change */
+    reply = set_voter(&world, 1, false);
+    assert_int_equal(reply->map->n_voters, 1);
+    assert_int_equal(reply->map->groups[4]->n_nodes, 1);
+    assert_int_equal(reply->map->groups[4]->nodes[0], 2);
     world_close(&world);
 }
 
@@ -328,9 +412,10 @@ static void test_settle_and_forget(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_buckets), cmocka_unit_test(test_cluster),
-        cmocka_unit_test(test_submit),  cmocka_unit_test(test_map_and_reduce),
-        cmocka_unit_test(test_retries), cmocka_unit_test(test_settle_and_forget),
+        cmocka_unit_test(test_buckets),    cmocka_unit_test(test_cluster),
+        cmocka_unit_test(test_nodes_come), cmocka_unit_test(test_groups_move_to_new_voters),
+        cmocka_unit_test(test_submit),     cmocka_unit_test(test_map_and_reduce),
+        cmocka_unit_test(test_retries),    cmocka_unit_test(test_settle_and_forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

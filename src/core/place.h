@@ -18,7 +18,9 @@
 #define PLACE_REPLICAS_MAX 5
 #define PLACE_SLICE_BITS_MAX 16
 #define PLACE_NODES_MAX 1024
-#define PLACE_VOTERS_MAX 7
+#define PLACE_VOTERS_MAX 32
+#define PLACE_GROUPS_MAX 65 /* the root and at most 64 shards */
+#define PLACE_GROUP_WIDTH 3 /* voters of a group, when there are as many */
 
 enum role { ROLE_GATEWAY = 1, ROLE_META = 2, ROLE_STORE = 4, ROLE_WORKER = 8, ROLE_ALL = 15 };
 
@@ -34,13 +36,21 @@ struct place_node {
     bool down;
 };
 
+/* The nodes that shall have a voter of a Paxos group. Who has one now is the group's own affair. */
+struct place_group {
+    uint32_t count;
+    uint32_t nodes[PLACE_GROUP_WIDTH];
+};
+
 struct place_map {
     atomic_uint refs;
     uint64_t epoch;
     struct id128 cluster_id;
     uint32_t shards; /* object shard groups are 1..shards, the root group is 0 */
-    uint32_t voters[PLACE_VOTERS_MAX];
+    uint32_t voters[PLACE_VOTERS_MAX]; /* nodes that groups may be placed on */
     uint32_t voter_count;
+    struct place_group groups[PLACE_GROUPS_MAX]; /* by number, shards + 1 of them */
+    uint32_t last_node; /* the highest node id ever given: none is given twice */
     uint32_t replicas; /* R */
     uint32_t slice_bits;
     uint16_t *owners; /* slice_count rows of R node ids; 0 = nobody */
@@ -58,6 +68,11 @@ struct place_map *place_map_unref(struct place_map *map);
  * slice share a zone while there are enough zones; same inputs, same table. Only nodes with
  * ROLE_STORE own slices. */
 int place_assign(struct place_map *map, const struct place_map *previous, struct err *err);
+
+/* Places the groups on the voters, as even as can be, starting from where they are placed (count 0:
+ * nowhere). Two of a group share a zone only when there is no other way. */
+void place_groups(struct place_map *map);
+bool place_group_has(const struct place_group *group, uint32_t node);
 
 static inline uint32_t place_slice_count(const struct place_map *map) {
     return 1u << map->slice_bits;

@@ -243,8 +243,91 @@ static void test_hashes_spread(void **state) {
     place_map_unref(map);
 }
 
+/* ---- groups ---- */
+
+static void voters_set(struct place_map *map, uint32_t count) {
+    map->voter_count = count;
+    for (uint32_t v = 0; v < count; v++)
+        map->voters[v] = map->nodes[v].id;
+}
+
+static uint32_t groups_of(const struct place_map *map, uint32_t node) {
+    uint32_t count = 0;
+    for (uint32_t g = 0; g <= map->shards; g++)
+        count += place_group_has(&map->groups[g], node);
+    return count;
+}
+
+static void check_groups(const struct place_map *map) {
+    uint32_t least = UINT32_MAX, most = 0;
+    uint32_t width = map->voter_count < PLACE_GROUP_WIDTH ? map->voter_count : PLACE_GROUP_WIDTH;
+    for (uint32_t g = 0; g <= map->shards; g++) {
+        const struct place_group *group = &map->groups[g];
+        assert_int_equal(group->count, width);
+        for (uint32_t i = 0; i < width; i++)
+            for (uint32_t j = 0; j < i; j++)
+                assert_int_not_equal(group->nodes[i], group->nodes[j]);
+    }
+    for (uint32_t v = 0; v < map->voter_count; v++) {
+        uint32_t count = groups_of(map, map->voters[v]);
+        least = count < least ? count : least;
+        most = count > most ? count : most;
+    }
+    assert_true(most - least <= 1);
+}
+
+static struct place_map *groups_map(uint32_t node_count, uint32_t shards) {
+    struct place_map *map = place_map_new(node_count, 2, 1);
+    map->shards = shards;
+    for (uint32_t i = 0; i < node_count; i++)
+        map->nodes[i].id = i + 1;
+    return map;
+}
+
+static void test_groups_are_even_and_move_little(void **state) {
+    (void)state;
+    struct place_map *map = groups_map(9, 8), *before = groups_map(9, 8);
+    for (uint32_t count = 1; count <= 9; count++) {
+        voters_set(map, count);
+        memcpy(before->groups, map->groups, sizeof map->groups);
+        place_groups(map);
+        check_groups(map);
+        uint32_t moves = 0;
+        for (uint32_t g = 0; g <= map->shards; g++)
+            for (uint32_t i = 0; i < map->groups[g].count; i++)
+                moves += !place_group_has(&before->groups[g], map->groups[g].nodes[i]);
+        uint32_t gained = groups_of(map, count);
+        assert_int_equal(moves, gained); /* only to the new voter */
+    }
+    map->voters[2] = map->voters[8]; /* node 3 goes */
+    map->voter_count = 8;
+    place_groups(map);
+    check_groups(map);
+    assert_int_equal(groups_of(map, 3), 0);
+    place_map_unref(map);
+    place_map_unref(before);
+}
+
+static void test_groups_spread_over_zones(void **state) {
+    (void)state;
+    struct place_map *map = groups_map(6, 8);
+    for (uint32_t i = 0; i < 6; i++)
+        snprintf(map->nodes[i].zone, sizeof map->nodes[i].zone, "z%u", i / 2);
+    voters_set(map, 6);
+    place_groups(map);
+    check_groups(map);
+    for (uint32_t g = 0; g <= map->shards; g++)
+        for (uint32_t i = 0; i < 3; i++)
+            for (uint32_t j = 0; j < i; j++)
+                assert_int_not_equal((map->groups[g].nodes[i] - 1) / 2,
+                                     (map->groups[g].nodes[j] - 1) / 2);
+    place_map_unref(map);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_groups_are_even_and_move_little),
+        cmocka_unit_test(test_groups_spread_over_zones),
         cmocka_unit_test(test_random_histories),
         cmocka_unit_test(test_minimum_move),
         cmocka_unit_test(test_few_nodes),

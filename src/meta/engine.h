@@ -26,7 +26,7 @@
 #include "os/kv.h"
 #include "wal/wal.h"
 
-#define GROUPS_MAX 65u    /* the root and at most 64 shards */
+#define GROUPS_MAX PLACE_GROUPS_MAX
 #define WAITING_MAX 8192u /* commands of a group not yet proposed */
 #define WAITING_BYTES_MAX ((size_t)64 << 20)
 

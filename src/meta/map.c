@@ -20,10 +20,22 @@ static void node_from_pb(const Pb__Node *from, struct place_node *to) {
     to->down = from->down;
 }
 
+/* A map from before groups were placed one by one has them wherever there is a voter. */
+static void groups_from_pb(const Pb__ClusterMap *from, struct place_map *map) {
+    for (size_t g = 0; g < from->n_groups; g++) {
+        struct place_group *group = &map->groups[g];
+        for (size_t i = 0; i < from->groups[g]->n_nodes && i < PLACE_GROUP_WIDTH; i++)
+            group->nodes[group->count++] = from->groups[g]->nodes[i];
+    }
+    if (from->n_groups == 0)
+        place_groups(map);
+}
+
 int map_from_pb(const Pb__ClusterMap *from, struct place_map **ret_map, struct err *err) {
     if (from->n_nodes > PLACE_NODES_MAX || from->slice_bits > PLACE_SLICE_BITS_MAX ||
         from->replicas == 0 || from->replicas > PLACE_REPLICAS_MAX ||
-        from->n_voters > PLACE_VOTERS_MAX ||
+        from->n_voters > PLACE_VOTERS_MAX || from->shards >= PLACE_GROUPS_MAX ||
+        (from->n_groups != 0 && from->n_groups != from->shards + 1) ||
         from->owners.len != ((size_t)from->replicas << from->slice_bits) * sizeof(uint16_t))
         return err_set(err, ERR_CORRUPT, "a cluster map that makes no sense");
     struct place_map *map =
@@ -33,9 +45,11 @@ int map_from_pb(const Pb__ClusterMap *from, struct place_map **ret_map, struct e
     map->epoch = from->epoch;
     map->cluster_id = pb_id128(from->cluster_id);
     map->shards = from->shards;
+    map->last_node = from->last_node;
     map->voter_count = (uint32_t)from->n_voters;
     for (size_t i = 0; i < from->n_voters; i++)
         map->voters[i] = from->voters[i];
+    groups_from_pb(from, map);
     for (size_t i = 0; i < from->n_nodes; i++)
         node_from_pb(from->nodes[i], &map->nodes[i]);
     memcpy(map->owners, from->owners.data, from->owners.len);
@@ -54,6 +68,22 @@ static void node_to_pb(const struct place_node *from, Pb__Node *to) {
     to->roles = from->roles;
     to->weight = from->weight;
     to->down = from->down;
+}
+
+static bool groups_to_pb(const struct place_map *map, struct arena *arena, Pb__ClusterMap *to) {
+    uint32_t count = map->shards + 1;
+    Pb__GroupNodes *groups = arena_array(arena, Pb__GroupNodes, count);
+    to->groups = arena_array(arena, Pb__GroupNodes *, count);
+    if (groups == NULL || to->groups == NULL)
+        return false;
+    for (uint32_t g = 0; g < count; g++) {
+        pb__group_nodes__init(&groups[g]);
+        groups[g].n_nodes = map->groups[g].count;
+        groups[g].nodes = (uint32_t *)(uintptr_t)map->groups[g].nodes;
+        to->groups[g] = &groups[g];
+    }
+    to->n_groups = count;
+    return true;
 }
 
 Pb__ClusterMap *map_to_pb(const struct place_map *map, struct arena *arena) {
@@ -80,7 +110,8 @@ Pb__ClusterMap *map_to_pb(const struct place_map *map, struct arena *arena) {
     to->shards = map->shards;
     to->n_voters = map->voter_count;
     to->voters = voters;
-    return to;
+    to->last_node = map->last_node;
+    return groups_to_pb(map, arena, to) ? to : NULL;
 }
 
 void map_cache_init(struct map_cache *cache, struct place_map *map) {

@@ -101,6 +101,7 @@ static void cluster_begin(struct cluster *c, uint32_t count) {
                                   .node_id = i + 1};
         snprintf(c->nodes[i].dir, sizeof c->nodes[i].dir, "%s/%u", c->dir, i + 1);
     }
+    place_groups(c->genesis);
     assert_int_equal(place_assign(c->genesis, NULL, NULL), 0);
     for (uint32_t i = 0; i < count; i++)
         node_begin(c, i);

@@ -58,7 +58,9 @@ int identity_form_cluster(const struct place_node *nodes, unsigned count, unsign
         if (i < map->voter_count)
             map->voters[i] = i + 1;
     }
+    map->last_node = count;
     assign_roles(map);
+    place_groups(map);
     int status = place_assign(map, NULL, err);
     if (status != 0)
         place_map_unref(map);
@@ -140,7 +142,7 @@ static bool read_map(json_t *json, struct identity *identity) {
                     "members", &members) != 0)
         return false;
     size_t count = json_array_size(members);
-    if (count == 0 || count > PLACE_NODES_MAX || shards < 1 || shards > UINT16_MAX ||
+    if (count == 0 || count > PLACE_NODES_MAX || shards < 1 || shards >= PLACE_GROUPS_MAX ||
         replicas < 1 || replicas > PLACE_REPLICAS_MAX || slice_bits < 1 ||
         slice_bits > PLACE_SLICE_BITS_MAX)
         return false;
@@ -158,6 +160,7 @@ static bool read_map(json_t *json, struct identity *identity) {
     if (!read_voters(voters, map) || identity_self(identity) == NULL)
         return false;
     assign_roles(map);
+    place_groups(map);
     return place_assign(map, NULL, NULL) == 0;
 }
 
