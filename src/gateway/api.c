@@ -10,7 +10,7 @@
 #include "gateway/request.h"
 #include "os/clock.h"
 
-#define GROUPS_MAX 64
+#define GROUPS_MAX PLACE_GROUPS_MAX
 #define NODE_MS_MAX 1000 /* a node that does not answer by then is shown as such */
 
 int api_reply(struct request *request, int status, json_t *json) {

@@ -17,7 +17,7 @@ struct apply_item {
     struct list node;
     struct group *group;
     uint64_t slot;
-    struct paxos_value *value;
+    struct paxos_value *value; /* NULL: remove the group's state */
     struct proposal *proposal; /* NULL: nobody here waits */
 };
 
@@ -43,21 +43,29 @@ void applier_fini(struct meta *meta) {
     free(applier->replies);
 }
 
-void applier_queue(struct group *group, const struct paxos_chosen *chosen) {
-    struct applier *applier = &group->meta->applier;
+static void queue_item(const struct apply_item *content) {
+    struct applier *applier = &content->group->meta->applier;
     struct apply_item *item = malloc(sizeof *item);
     if (item == NULL)
         panic("out of memory for a chosen slot");
-    *item = (struct apply_item){.group = group,
-                                .slot = chosen->slot,
-                                .value = chosen->value,
-                                .proposal = (struct proposal *)(uintptr_t)chosen->cookie};
+    *item = *content;
     pthread_mutex_lock(&applier->mutex);
     bool was_empty = list_is_empty(&applier->queue);
     list_add_tail(&applier->queue, &item->node);
     pthread_mutex_unlock(&applier->mutex);
     if (was_empty)
         pthread_cond_signal(&applier->queued);
+}
+
+void applier_queue(struct group *group, const struct paxos_chosen *chosen) {
+    queue_item(&(struct apply_item){.group = group,
+                                    .slot = chosen->slot,
+                                    .value = chosen->value,
+                                    .proposal = (struct proposal *)(uintptr_t)chosen->cookie});
+}
+
+void applier_queue_erase(struct group *group) {
+    queue_item(&(struct apply_item){.group = group});
 }
 
 /* Hands the replies to the calls; those of commands proposed elsewhere are kept for the next
@@ -75,13 +83,23 @@ static void replies_move(struct applier *applier, struct proposal *proposal, uin
     }
 }
 
+/* Of a configuration that the core has already taken up. */
+static void config_apply(struct group *group, const struct apply_item *item) {
+    struct err err = {0};
+    struct span bytes = {item->value->data, item->value->size};
+    if (paxos_config_decode(bytes, item->slot, &group->state.config, &err) != 0)
+        panic("group %u slot %llu: %s", group->number, (unsigned long long)item->slot, err.text);
+}
+
 static void item_apply(struct meta *meta, struct apply_item *item) {
     struct applier *applier = &meta->applier;
     struct group *group = item->group;
     struct err err = {0};
     uint32_t count = 0;
     struct span value = {item->value->data, item->value->size};
-    if (value.size > 0 && batch_decode(value, applier->commands, &count, &err) != 0)
+    if (item->value->kind == PAXOS_CONFIG)
+        config_apply(group, item);
+    else if (value.size > 0 && batch_decode(value, applier->commands, &count, &err) != 0)
         log_error("group %u slot %llu changes nothing: %s", group->number,
                   (unsigned long long)item->slot, err.text); /* here as on every replica */
     struct catalog_kv view = state_batch_view(applier->batch);
@@ -89,13 +107,18 @@ static void item_apply(struct meta *meta, struct apply_item *item) {
                                    applier->replies, &err) != 0)
         panic("group %u slot %llu cannot be applied: %s", group->number,
               (unsigned long long)item->slot, err.text);
-    state_put_applied(applier->batch, group->number, item->slot);
+    state_advance(&group->state, item->value, item->slot, applier->replies, count);
+    state_put_applied(applier->batch, group->number, &group->state);
     replies_move(applier, item->proposal, count);
 }
 
 /* After the store was written: readers may see it, callers are told. */
 static void item_publish(struct apply_item *item) {
-    atomic_store(&item->group->applied, item->slot);
+    struct group *group = item->group;
+    pthread_mutex_lock(&group->mutex);
+    group->check = group->state.check;
+    pthread_mutex_unlock(&group->mutex);
+    atomic_store(&group->applied, item->slot);
     struct proposal *proposal = item->proposal;
     for (uint32_t i = 0; proposal != NULL && i < proposal->count; i++)
         call_finish(proposal->calls[i], 0);
@@ -104,14 +127,30 @@ static void item_publish(struct apply_item *item) {
     free(item);
 }
 
+static void group_erase(struct group *group) {
+    struct err err = {0};
+    if (state_erase(group->meta->kv, group->number, &err) != 0)
+        panic("group %u: its state cannot be removed: %s", group->number, err.text);
+    group->catalog = catalog_close(group->catalog);
+    atomic_store(&group->erasing, false);
+}
+
 static void items_apply(struct meta *meta, struct list *items) {
     struct err err = {0};
+    struct apply_item *last = LIST_ENTRY(items->prev, struct apply_item, node);
+    struct group *erased = last->value == NULL ? last->group : NULL;
+    if (erased != NULL)
+        list_remove(&last->node);
     LIST_FOR_EACH(node, items)
     item_apply(meta, LIST_ENTRY(node, struct apply_item, node));
     if (kv_write(meta->kv, meta->applier.batch, &err) != 0)
         panic("%s", err.text);
     for (struct list *node; (node = list_pop_head(items)) != NULL;)
         item_publish(LIST_ENTRY(node, struct apply_item, node));
+    if (erased == NULL)
+        return;
+    free(last);
+    group_erase(erased);
 }
 
 /* Takes a pass; false when there is nothing. */
@@ -123,7 +162,10 @@ static bool items_take(struct applier *applier, struct list *ret_items) {
         if ((node = list_pop_head(&applier->queue)) == NULL)
             break;
         list_add_tail(ret_items, node);
-        bytes += LIST_ENTRY(node, struct apply_item, node)->value->size;
+        const struct apply_item *item = LIST_ENTRY(node, struct apply_item, node);
+        if (item->value == NULL)
+            break;
+        bytes += item->value->size;
     }
     return !list_is_empty(ret_items);
 }

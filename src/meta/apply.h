@@ -43,6 +43,8 @@ void applier_stop(struct meta *meta); /* what is queued is applied first */
 
 /* Takes over the value's reference and the proposal of chosen->cookie. Never blocks for long. */
 void applier_queue(struct group *group, const struct paxos_chosen *chosen);
+/* Then the group's state is removed, and its catalogue closed; group->erasing tells when. */
+void applier_queue_erase(struct group *group);
 /* Applies all that is queued, in the caller's thread: recovery, before the start. An environment
  * error panics. */
 void applier_drain(struct meta *meta);

@@ -16,8 +16,13 @@ enum call_kind {
     CALL_SUBMIT, /* command: propose it; reply is what applying it gave */
     CALL_READ,   /* once answered, the state as applied is new enough for a linearizable read */
     CALL_POINT,  /* note a point of the log (keeper.c) */
-    CALL_TRIM    /* command: u64 by group, slots that may go: what the log needs without them is
+    CALL_TRIM,   /* command: u64 by group, slots that may go: what the log needs without them is
                     durable */
+    CALL_MAKE,   /* the like are of host.c */
+    CALL_DROP,
+    CALL_VIEW,    /* reply: struct host_view */
+    CALL_CHANGE,  /* command: struct paxos_config */
+    CALL_TRANSFER /* command: u32 node */
 };
 
 struct call {
@@ -30,7 +35,7 @@ struct call {
     pthread_cond_t finished;
     bool done;
     int code;
-    struct buf reply; /* packed pb Reply */
+    struct buf reply; /* a packed pb Reply, but for VIEW */
     size_t command_size;
     char command[];
 };

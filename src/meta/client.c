@@ -15,18 +15,17 @@
 #define TRY_MS 1000    /* at most, until another node is asked */
 #define PAUSE_MS_MIN 2 /* between tries, doubled each time */
 #define PAUSE_MS_MAX 50
-#define POLL_MS 500 /* for the map, on a node without a replica */
+#define POLL_MS 500 /* for the map, on a node without a replica of the root group */
 #define MAP_BYTES_MAX ((size_t)8 << 20)
 
 struct meta_client {
     struct meta *local; /* or NULL */
     struct rpc_client *rpc;
-    struct map_cache *maps; /* the replica's, or own_maps */
-    struct map_cache own_maps;
-    atomic_uint leaders[GROUPS_MAX]; /* hints, when there is no replica here */
+    struct map_cache *maps;
+    atomic_uint leaders[GROUPS_MAX]; /* hints, of groups without a replica here */
     atomic_uint turn;                /* whom to ask when there is no hint */
-    pthread_t poller;                /* when there is no replica here */
-    pthread_mutex_t mutex;           /* of stopping */
+    pthread_t poller;
+    pthread_mutex_t mutex; /* of stopping */
     pthread_cond_t stopped;
     bool stopping;
 };
@@ -67,15 +66,20 @@ static int ask_remote(struct meta_client *client, uint32_t node, const struct qu
     return ret_reply->failed ? err_set(err, ERR_NOMEM, "an answer of the catalogue") : 0;
 }
 
-/* The leader as far as is known, else a voter in turn. */
+static bool hosts(const struct meta_client *client, uint32_t group) {
+    return client->local != NULL && meta_hosts(client->local, group);
+}
+
+/* The leader as far as is known, else one of those that should have a voter, in turn. */
 static uint32_t whom_to_ask(struct meta_client *client, uint32_t group) {
-    uint32_t leader = client->local != NULL ? meta_local_leader(client->local, group)
-                                            : atomic_load(&client->leaders[group]);
+    uint32_t leader = hosts(client, group) ? meta_local_leader(client->local, group)
+                                           : atomic_load(&client->leaders[group]);
     if (leader != 0)
         return leader;
     struct place_map *map = map_cache_get(client->maps);
-    if (map->voter_count > 0)
-        leader = map->voters[atomic_fetch_add(&client->turn, 1) % map->voter_count];
+    const struct place_group *placed = &map->groups[group];
+    if (placed->count > 0)
+        leader = placed->nodes[atomic_fetch_add(&client->turn, 1) % placed->count];
     place_map_unref(map);
     return leader;
 }
@@ -86,7 +90,7 @@ static int ask_once(struct meta_client *client, const struct question *question,
     bool submit = question->type == RPC_META_SUBMIT;
     uint32_t node = whom_to_ask(client, question->group), leader = 0;
     if (node == 0)
-        return err_set(err, ERR_NO_LEADER, "the map names no voter");
+        return err_set(err, ERR_NO_LEADER, "the map places the group nowhere");
     if (local != NULL && node == local->identity.node_id)
         return (submit ? meta_local_submit : meta_local_query)(
             local, question->group, question->bytes, deadline_ns, ret_reply, err);
@@ -201,7 +205,8 @@ static void *poll_map(void *argument) {
     pthread_mutex_lock(&client->mutex);
     while (!client->stopping) {
         pthread_mutex_unlock(&client->mutex);
-        map_fetch(client, clock_deadline_ms(POLL_MS));
+        if (!hosts(client, META_ROOT))
+            map_fetch(client, clock_deadline_ms(POLL_MS));
         pthread_mutex_lock(&client->mutex);
         uint64_t next_ns = clock_deadline_ms(POLL_MS);
         while (!client->stopping && clock_cond_wait(&client->stopped, &client->mutex, next_ns))
@@ -227,9 +232,17 @@ int meta_remote_status(struct rpc_client *rpc, uint32_t node, uint64_t deadline_
     for (unsigned i = 0; i < count; i++) {
         struct meta_status_row row;
         memcpy(&row, rows.data + i * sizeof row, sizeof row);
-        ret_groups[i] =
-            (struct meta_group_status){row.group,        row.leader,      row.leads != 0,
-                                       row.ballot_round, row.chosen_upto, row.applied_upto};
+        ret_groups[i] = (struct meta_group_status){.group = row.group,
+                                                   .leader = row.leader,
+                                                   .leads = row.leads != 0,
+                                                   .hosted = row.hosted != 0,
+                                                   .votes = row.votes != 0,
+                                                   .ballot_round = row.ballot_round,
+                                                   .chosen_upto = row.chosen_upto,
+                                                   .applied_upto = row.applied_upto};
+        uint32_t voters = row.voter_count < META_VOTERS_MAX ? row.voter_count : META_VOTERS_MAX;
+        ret_groups[i].voter_count = voters;
+        memcpy(ret_groups[i].voters, row.voters, voters * sizeof *row.voters);
     }
     *ret_count = count;
     return 0;
@@ -238,16 +251,13 @@ int meta_remote_status(struct rpc_client *rpc, uint32_t node, uint64_t deadline_
 /* ---- lifetime ---- */
 
 struct meta_client *meta_client_new(struct meta *local, struct rpc_client *rpc,
-                                    struct place_map *map) {
+                                    struct map_cache *maps) {
     struct meta_client *client = calloc(1, sizeof *client);
     if (client == NULL)
         return NULL;
     client->local = local;
     client->rpc = rpc;
-    client->maps = local != NULL ? &local->maps : &client->own_maps;
-    if (local != NULL)
-        return client;
-    map_cache_init(&client->own_maps, map);
+    client->maps = maps;
     pthread_mutex_init(&client->mutex, NULL);
     clock_cond_init(&client->stopped);
     if (pthread_create(&client->poller, NULL, poll_map, client) != 0)
@@ -258,14 +268,11 @@ struct meta_client *meta_client_new(struct meta *local, struct rpc_client *rpc,
 struct meta_client *meta_client_free(struct meta_client *client) {
     if (client == NULL)
         return NULL;
-    if (client->local == NULL) {
-        pthread_mutex_lock(&client->mutex);
-        client->stopping = true;
-        pthread_cond_signal(&client->stopped);
-        pthread_mutex_unlock(&client->mutex);
-        pthread_join(client->poller, NULL);
-        map_cache_fini(&client->own_maps);
-    }
+    pthread_mutex_lock(&client->mutex);
+    client->stopping = true;
+    pthread_cond_signal(&client->stopped);
+    pthread_mutex_unlock(&client->mutex);
+    pthread_join(client->poller, NULL);
     free(client);
     return NULL;
 }

@@ -17,12 +17,13 @@
 
 struct meta; /* this node's replicas: meta/meta.h */
 struct meta_client;
+struct map_cache;
 struct rpc_client;
 
-/* local may be NULL (a node without the meta role). map is the first cluster map known; newer ones
- * are fetched. */
+/* local may be NULL (a process that is no node). maps has the first cluster map known and gets
+ * newer ones; it outlives the client. */
 struct meta_client *meta_client_new(struct meta *local, struct rpc_client *rpc,
-                                    struct place_map *map);
+                                    struct map_cache *maps);
 struct meta_client *meta_client_free(struct meta_client *client);
 
 /* Proposes the command; returns once it was chosen, durable on a majority and applied. The reply is

@@ -22,7 +22,9 @@
 #include "meta/map.h"
 #include "meta/meta.h"
 #include "meta/peer.h"
+#include "meta/replicas.h"
 #include "meta/slots.h"
+#include "meta/state.h"
 #include "os/kv.h"
 #include "wal/wal.h"
 
@@ -33,10 +35,13 @@
 struct group {
     struct meta *meta;
     uint32_t number;
-    struct catalog *catalog; /* the applier's */
+    /* The applier's. */
+    struct catalog *catalog;
+    struct state_applied state;
 
     /* The replica thread's. */
-    struct drive *drive;
+    struct drive *drive; /* NULL: this node has no replica of the group */
+    uint32_t drive_born;
     struct list waiting; /* struct call */
     uint32_t waiting_count;
     size_t waiting_bytes;
@@ -46,15 +51,23 @@ struct group {
     struct slots slots;
     uint64_t last_slot;    /* of any record in the log */
     uint64_t applied_told; /* to the drive */
-    uint64_t durable_seq;  /* to tell the drive; 0 = nothing new */
+    uint64_t check_told;
+    uint64_t durable_seq; /* to tell the drive; 0 = nothing new */
 
     /* Published by the replica thread, but for applied: by the applier. */
     atomic_uint leader;
     atomic_bool leads;
+    atomic_bool votes;
     atomic_bool read_free;
     _Atomic uint64_t ballot_round;
     _Atomic uint64_t chosen_upto;
     _Atomic uint64_t applied;
+    _Atomic uint64_t flushed;   /* of applied, what the state store holds durably; the keeper's */
+    atomic_bool hosted;         /* there is a drive */
+    atomic_bool erasing;        /* the state of a dropped replica is still being removed */
+    pthread_mutex_t mutex;      /* of the rest */
+    struct paxos_config config; /* the newest known */
+    struct paxos_check check;   /* the state's newest */
 };
 
 /* A record on its way to the disk. */
@@ -62,6 +75,15 @@ struct pending {
     uint64_t lsn;
     uint64_t write_seq;
     uint32_t group;
+    uint32_t born;
+};
+
+#define PEERS_MAX 256u
+
+struct peers {
+    pthread_mutex_t mutex;
+    uint32_t count;
+    struct peer *list[PEERS_MAX];
 };
 
 struct meta {
@@ -70,14 +92,14 @@ struct meta {
     struct rpc_client *client;
     uint32_t boot;
     uint32_t group_count;
-    uint32_t voter_count;
-    uint32_t voters[PLACE_VOTERS_MAX];
     struct group *groups;
+    struct replicas replicas;
+    pthread_mutex_t host_mutex; /* one replica at a time is made or dropped */
     struct kv *kv;
     struct wal *wal;
     struct mailbox mailbox;
     struct applier applier;
-    struct peer *peers[PLACE_VOTERS_MAX]; /* NULL for this node */
+    struct peers peers;
 
     /* The replica thread's. */
     pthread_t replica;
@@ -92,18 +114,14 @@ struct meta {
     struct server_of_slots *slot_server;
     struct keeper *keeper;
     struct members *members;
-
-    _Atomic uint64_t heard_ns[PLACE_VOTERS_MAX]; /* a message came from the voter */
-    _Atomic uint64_t
-        flushed[PLACE_VOTERS_MAX][GROUPS_MAX]; /* slots its state store holds durably, as it said */
-
-    struct map_cache maps;
+    struct placer *placer;
+    struct map_cache *maps;
 };
 
 /* ---- restore.c: what was known before the start ---- */
 
 /* Recovers the groups from state store and log, and opens the latter. */
-int replica_recover(struct meta *meta, struct err *err);
+int replica_recover(struct meta *meta, const struct place_map *genesis, struct err *err);
 
 /* ---- replica.c: the thread that owns the groups ---- */
 
@@ -115,10 +133,45 @@ struct drive_io replica_io(struct group *group);
 void replica_note_slot(struct group *group, uint64_t slot, uint64_t lsn);
 void replica_tell_applied(struct group *group, uint64_t now_ns);
 
+/* ---- host.c: replicas come and go ---- */
+
+/* Ends what the replica thread has of a group's replica; its state stays. */
+void host_fini(struct group *group);
+/* A replica of the group on this node, unless there is one; *ret_born is its birth. ERR_BUSY: the
+ * one before is still being removed. Not the replica thread. */
+int host_make(struct meta *meta, uint32_t group, uint32_t *ret_born, struct err *err);
+/* Unless it is another one by now. What it had promised and voted for is gone: only for one that is
+ * out of the configuration for good. Not the replica thread. */
+int host_drop(struct meta *meta, uint32_t group, uint32_t born, struct err *err);
+/* The replica thread's part, for calls of the kinds MAKE, DROP, VIEW, CHANGE and TRANSFER. */
+void host_take_call(struct group *group, struct call *call, uint64_t now_ns);
+
+/* What the leader of a group knows of its members: the reply of a CALL_VIEW. */
+struct host_view {
+    struct paxos_config config;
+    uint64_t lags[PAXOS_MEMBERS_MAX];
+    bool settled;
+};
+
+/* ---- placer.c: leaders move their groups to where the map wants them ---- */
+
+void placer_start(struct meta *meta);
+void placer_stop(struct meta *meta);
+
+/* ---- peers.c ---- */
+
+void peers_init(struct peers *peers);
+void peers_stop(struct peers *peers);
+/* Made if need be; NULL only beyond PEERS_MAX. Not for this node. Any thread. */
+struct peer *peers_get(struct meta *meta, uint32_t node);
+struct peer *peers_find(struct meta *meta, uint32_t node); /* NULL when there is none */
+void peers_send_flushed(struct meta *meta);
+
 /* ---- propose.c: calls become slots, slots become answers ---- */
 
 void propose_call(struct group *group, struct call *call, uint64_t now_ns);
 void propose_waiting(struct group *group, uint64_t now_ns);
+void propose_config(struct group *group, const struct paxos_config *config, uint64_t now_ns);
 void propose_fail_waiting(struct group *group, int code);
 void propose_fail_all(struct group *group, int code); /* proposed ones as well */
 void propose_done(struct group *group, const struct paxos_result *result);
@@ -161,12 +214,11 @@ bool meta_local_leads(const struct meta *meta, uint32_t group);
 
 void server_add_handlers(struct meta *meta, struct rpc_server *server);
 
-/* Index of a voter by node id; voter_count when it is none. */
-static inline uint32_t meta_voter(const struct meta *meta, uint32_t node) {
-    uint32_t i = 0;
-    while (i < meta->voter_count && meta->voters[i] != node)
-        i++;
-    return i;
+/* This node has a replica of the group. Any thread. */
+static inline bool meta_hosts(const struct meta *meta, uint32_t group) {
+    return group < meta->group_count && atomic_load(&meta->groups[group].hosted);
 }
+/* A copy. Any thread. */
+struct paxos_config meta_config(struct meta *meta, uint32_t group);
 
 #endif

@@ -66,28 +66,33 @@ static void flush(struct keeper *keeper) {
     struct meta *meta = keeper->meta;
     struct err err = {0};
     uint64_t applied[GROUPS_MAX];
-    uint32_t self = meta_voter(meta, meta->identity.node_id);
     for (uint32_t g = 0; g < meta->group_count; g++)
         applied[g] = atomic_load(&meta->groups[g].applied);
     if (kv_flush(meta->kv, &err) != 0)
         panic("%s", err.text);
     for (uint32_t g = 0; g < meta->group_count; g++)
-        atomic_store(&meta->flushed[self][g], applied[g]);
+        atomic_store(&meta->groups[g].flushed, applied[g]);
 }
 
-/* What every voter's store holds of the group; what this node's holds when the log has grown too
+/* What every member's store holds of the group; what this node's holds when the log has grown too
  * long. */
-static uint64_t floor_of(const struct meta *meta, uint32_t group, bool alone) {
-    uint64_t floor = atomic_load(&meta->flushed[meta_voter(meta, meta->identity.node_id)][group]);
-    for (uint32_t v = 0; v < meta->voter_count && !alone; v++) {
-        uint64_t slot = atomic_load(&meta->flushed[v][group]);
+static uint64_t floor_of(struct meta *meta, uint32_t group, bool alone) {
+    if (!meta_hosts(meta, group))
+        return UINT64_MAX;
+    uint64_t floor = atomic_load(&meta->groups[group].flushed);
+    struct paxos_config config = meta_config(meta, group);
+    for (uint32_t i = 0; i < config.count && !alone; i++) {
+        if (config.members[i].node == meta->identity.node_id)
+            continue;
+        const struct peer *peer = peers_find(meta, config.members[i].node);
+        uint64_t slot = peer != NULL ? peer_flushed(peer, group) : 0;
         floor = slot < floor ? slot : floor;
     }
     return floor;
 }
 
 static const struct point *point_below(struct keeper *keeper, bool alone) {
-    const struct meta *meta = keeper->meta;
+    struct meta *meta = keeper->meta;
     uint64_t floor[GROUPS_MAX];
     for (uint32_t g = 0; g < meta->group_count; g++)
         floor[g] = floor_of(meta, g, alone);
@@ -127,6 +132,9 @@ static void trim(struct keeper *keeper) {
                          meta->group_count * sizeof *point->last_slot};
     if (ask_replica(meta, CALL_TRIM, slots, clock_deadline_ms(TRIM_WAIT_MS)) != 0)
         return; /* later */
+    struct err err = {0};
+    if (replicas_set_trimmed(&meta->replicas, point->last_slot, meta->group_count, &err) != 0)
+        panic("%s", err.text);
     wal_trim(meta->wal, lsn);
     points_drop(keeper, lsn);
 }
@@ -145,9 +153,7 @@ static void look(struct keeper *keeper) {
         flush(keeper);
         keeper->flushed_lsn = status.appended_lsn;
     }
-    for (uint32_t v = 0; v < meta->voter_count; v++)
-        if (meta->peers[v] != NULL)
-            peer_send_flushed(meta->peers[v]);
+    peers_send_flushed(meta);
     trim(keeper);
     wal_get_status(meta->wal, &status);
     keeper->flushed_bytes = status.live_bytes;

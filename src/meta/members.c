@@ -47,14 +47,14 @@ static int map_read(struct meta *meta, struct err *err) {
     if (r == 0)
         r = pb_unpack(&pb__reply__descriptor, buf_span(&bytes), &arena, &reply, err);
     if (r == 0)
-        r = reply->map == NULL ? ERR_NOT_FOUND : map_cache_offer(&meta->maps, reply->map, err);
+        r = reply->map == NULL ? ERR_NOT_FOUND : map_cache_offer(meta->maps, reply->map, err);
     return r;
 }
 
 static void map_refresh(struct members *members) {
     struct err err = {0};
     uint64_t applied = atomic_load(&members->meta->groups[META_ROOT].applied);
-    if (applied == members->applied)
+    if (!meta_hosts(members->meta, META_ROOT) || applied == members->applied)
         return;
     int r = map_read(members->meta, &err);
     if (r != 0 && r != ERR_NOT_FOUND)
@@ -79,7 +79,7 @@ static void found_cluster(struct members *members) {
     struct meta *meta = members->meta;
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, MAP_BYTES_MAX);
-    struct place_map *genesis = map_cache_get(&meta->maps);
+    struct place_map *genesis = map_cache_get(meta->maps);
     Pb__InitCluster init = PB__INIT_CLUSTER__INIT;
     Pb__Command command = PB__COMMAND__INIT;
     init.map = map_to_pb(genesis, &arena);
@@ -104,9 +104,9 @@ static void set_down(struct meta *meta, const struct place_node *node, bool down
 /* Has there been a sign of life? Asks when there was none of late. */
 static void watch_node(struct meta *meta, const struct place_node *node, struct watch *watch,
                        uint64_t now_ns) {
-    uint32_t voter = meta_voter(meta, node->id);
-    bool refuses = voter < meta->voter_count && peer_refusals(meta->peers[voter]) > 0;
-    uint64_t heard_ns = voter < meta->voter_count ? atomic_load(&meta->heard_ns[voter]) : 0;
+    const struct peer *peer = peers_find(meta, node->id);
+    bool refuses = peer != NULL && peer_refusals(peer) > 0;
+    uint64_t heard_ns = peer != NULL ? peer_heard_ns(peer) : 0;
     if (!refuses && heard_ns + HEARD_MS * NS_PER_MS > now_ns) {
         watch->alive_ns = heard_ns;
         watch->refusals = 0;
@@ -126,7 +126,7 @@ static void watch_node(struct meta *meta, const struct place_node *node, struct 
 
 static void watch_nodes(struct members *members) {
     struct meta *meta = members->meta;
-    struct place_map *map = map_cache_get(&meta->maps);
+    struct place_map *map = map_cache_get(meta->maps);
     for (uint32_t i = 0; i < map->node_count && i < PLACE_NODES_MAX; i++) {
         const struct place_node *node = &map->nodes[i];
         struct watch *watch = &members->watches[i];

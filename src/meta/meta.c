@@ -11,16 +11,11 @@
 #include "meta/engine.h"
 #include "os/file.h"
 
-static int genesis_check(const struct meta_options *options, struct err *err) {
-    const struct place_map *genesis = options->genesis;
-    if (genesis->shards == 0 || genesis->shards >= GROUPS_MAX)
-        return err_set(err, ERR_INVALID, "%u shards; at least 1, at most %u", genesis->shards,
-                       GROUPS_MAX - 1);
-    for (uint32_t v = 0; v < genesis->voter_count; v++)
-        if (genesis->voters[v] == options->identity.node_id)
-            return 0;
-    return err_set(err, ERR_INVALID, "node %u is none of the cluster's voters",
-                   options->identity.node_id);
+static int genesis_check(const struct place_map *genesis, struct err *err) {
+    if (genesis->shards > 0 && genesis->shards < GROUPS_MAX)
+        return 0;
+    return err_set(err, ERR_INVALID, "%u shards; at least 1, at most %u", genesis->shards,
+                   GROUPS_MAX - 1);
 }
 
 static struct meta *meta_new(const struct meta_options *options) {
@@ -32,13 +27,13 @@ static struct meta *meta_new(const struct meta_options *options) {
     meta->client = options->client;
     meta->boot = options->boot;
     meta->group_count = genesis->shards + 1;
-    meta->voter_count = genesis->voter_count;
-    memcpy(meta->voters, genesis->voters, sizeof meta->voters);
     meta->groups = calloc(meta->group_count, sizeof *meta->groups);
     if (meta->groups == NULL)
         panic("out of memory for the meta role");
     mailbox_init(&meta->mailbox);
-    map_cache_init(&meta->maps, genesis);
+    peers_init(&meta->peers);
+    pthread_mutex_init(&meta->host_mutex, NULL);
+    meta->maps = options->maps;
     return meta;
 }
 
@@ -51,7 +46,8 @@ static struct meta *meta_free(struct meta *meta) {
         kv_close(meta->kv);
     }
     mailbox_fini(&meta->mailbox);
-    map_cache_fini(&meta->maps);
+    replicas_close(&meta->replicas);
+    pthread_mutex_destroy(&meta->host_mutex);
     free(meta->groups);
     free(meta->dir);
     free(meta);
@@ -66,27 +62,27 @@ static int state_open(struct meta *meta, struct err *err) {
 }
 
 int meta_start(const struct meta_options *options, struct meta **ret_meta, struct err *err) {
-    int r = genesis_check(options, err);
+    int r = genesis_check(options->genesis, err);
     if (r != 0)
         return r;
     struct meta *meta = meta_new(options);
-    r = state_open(meta, err);
+    r = replicas_open(&meta->replicas, meta->dir, meta->boot, err);
+    if (r == 0)
+        r = state_open(meta, err);
     if (r == 0) {
         applier_init(meta);
-        r = replica_recover(meta, err);
+        r = replica_recover(meta, options->genesis, err);
     }
     if (r != 0) {
         meta_free(meta);
         return r;
     }
-    for (uint32_t v = 0; v < meta->voter_count; v++)
-        if (meta->voters[v] != meta->identity.node_id)
-            meta->peers[v] = peer_start(meta, meta->voters[v]);
     slot_server_start(meta);
     applier_start(meta);
     keeper_start(meta);
     replica_start(meta);
     members_start(meta);
+    placer_start(meta);
     server_add_handlers(meta, options->server);
     *ret_meta = meta;
     return 0;
@@ -97,27 +93,37 @@ int meta_start(const struct meta_options *options, struct meta **ret_meta, struc
 struct meta *meta_stop(struct meta *meta) {
     if (meta == NULL)
         return NULL;
+    placer_stop(meta);
     members_stop(meta);
     keeper_stop(meta);
     replica_stop(meta);
     slot_server_stop(meta);
-    for (uint32_t v = 0; v < meta->voter_count; v++)
-        meta->peers[v] = peer_stop(meta->peers[v]);
+    peers_stop(&meta->peers);
     applier_stop(meta);
     return meta_free(meta);
 }
 
+static void group_status(struct meta *meta, uint32_t number, struct meta_group_status *ret_status) {
+    const struct group *group = &meta->groups[number];
+    *ret_status = (struct meta_group_status){.group = number};
+    if (!meta_hosts(meta, number))
+        return;
+    struct paxos_config config = meta_config(meta, number);
+    ret_status->hosted = true;
+    ret_status->votes = atomic_load(&group->votes);
+    ret_status->leader = atomic_load(&group->leader);
+    ret_status->leads = atomic_load(&group->leads);
+    ret_status->ballot_round = atomic_load(&group->ballot_round);
+    ret_status->chosen_upto = atomic_load(&group->chosen_upto);
+    ret_status->applied_upto = atomic_load(&group->applied);
+    for (uint32_t i = 0; i < config.count; i++)
+        if (config.members[i].voter && ret_status->voter_count < META_VOTERS_MAX)
+            ret_status->voters[ret_status->voter_count++] = config.members[i].node;
+}
+
 unsigned meta_status(struct meta *meta, struct meta_group_status *ret_groups, unsigned count) {
     unsigned g = 0;
-    for (; g < meta->group_count && g < count; g++) {
-        const struct group *group = &meta->groups[g];
-        ret_groups[g] =
-            (struct meta_group_status){.group = g,
-                                       .leader = atomic_load(&group->leader),
-                                       .leads = atomic_load(&group->leads),
-                                       .ballot_round = atomic_load(&group->ballot_round),
-                                       .chosen_upto = atomic_load(&group->chosen_upto),
-                                       .applied_upto = atomic_load(&group->applied)};
-    }
+    for (; g < meta->group_count && g < count; g++)
+        group_status(meta, g, &ret_groups[g]);
     return g;
 }

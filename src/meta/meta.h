@@ -1,10 +1,12 @@
-/* The meta role of one node: its replicas of all Paxos groups, the log and the state store under
- * them. */
+/* The meta role of one node: its replicas of Paxos groups, the log and the state store under them.
+ * Every node has the role; which groups it has replicas of, if any, changes as it runs. */
 #ifndef QUERN_META_META_H
 #define QUERN_META_META_H
 
 #include "core/place.h"
 #include "rpc/rpc.h"
+
+#define META_VOTERS_MAX 7u
 
 struct meta;
 
@@ -13,7 +15,8 @@ struct meta_options {
     struct rpc_identity identity;
     uint32_t boot; /* grows with every start, durable before this call */
     struct place_map
-        *genesis; /* members, shards; proposed as InitCluster when the root group is empty */
+        *genesis; /* founders, shards; proposed as InitCluster when the root group is empty */
+    struct map_cache *maps; /* the newest map known; outlives the role */
     struct rpc_client *client;
     struct rpc_server *server; /* handlers are added to it before it starts */
 };
@@ -28,6 +31,10 @@ struct meta_group_status {
     uint32_t group;
     uint32_t leader; /* node id or 0 */
     bool leads;      /* this node does */
+    bool hosted;     /* this node has a replica; if not, the rest is empty */
+    bool votes;      /* and it is a voter */
+    uint32_t voter_count;
+    uint32_t voters[META_VOTERS_MAX]; /* node ids, as this replica knows */
     uint64_t ballot_round;
     uint64_t chosen_upto;
     uint64_t applied_upto;

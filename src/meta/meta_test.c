@@ -9,14 +9,17 @@
 
 #include "core/paxos.h"
 #include "meta/client.h"
+#include "meta/map.h"
 #include "meta/meta.h"
+#include "meta/replicas.h"
 #include "os/clock.h"
 #include "os/net.h"
 #include "os/random.h"
 #include "test/lib/temp_dir.h"
 
-#define NODES_MAX 3
+#define NODES_MAX 4
 #define WAIT_MS 15000
+#define MOVE_MS 60000
 #define MISSED (3 * PAXOS_RING)
 
 struct test_node {
@@ -28,6 +31,7 @@ struct test_node {
     struct rpc_server *server;
     struct meta *meta;
     struct meta_client *client;
+    struct map_cache maps;
 };
 
 struct cluster {
@@ -56,15 +60,19 @@ static void node_begin(struct cluster *c, uint32_t i) {
         fail_msg("%s", err.text);
     node->rpc = rpc_client_new(&node->identity, resolve, c);
     node->server = rpc_server_new(&node->identity);
+    if (node->boot == 0 && replicas_found(node->dir, c->genesis, i + 1, &err) != 0)
+        fail_msg("%s", err.text);
+    map_cache_init(&node->maps, c->genesis);
     struct meta_options options = {.dir = node->dir,
                                    .identity = node->identity,
                                    .boot = ++node->boot,
                                    .genesis = c->genesis,
+                                   .maps = &node->maps,
                                    .client = node->rpc,
                                    .server = node->server};
     if (meta_start(&options, &node->meta, &err) != 0)
         fail_msg("%s", err.text);
-    node->client = meta_client_new(node->meta, node->rpc, c->genesis);
+    node->client = meta_client_new(node->meta, node->rpc, &node->maps);
     if (rpc_server_start(node->server, fd, &err) != 0)
         fail_msg("%s", err.text);
 }
@@ -78,33 +86,41 @@ static void node_end(struct cluster *c, uint32_t i) {
     node->client = meta_client_free(node->client);
     node->server = rpc_server_free(node->server);
     node->rpc = rpc_client_free(node->rpc);
+    map_cache_fini(&node->maps);
 }
 
-static void cluster_begin(struct cluster *c, uint32_t count) {
+/* Of count nodes, the first of which hold the catalogue. */
+static void cluster_of(struct cluster *c, uint32_t count, uint32_t voters) {
     *c = (struct cluster){.count = count};
     assert_int_equal(temp_dir_make(c->dir), 0);
     c->genesis = place_map_new(count, 4, count);
     c->genesis->epoch = 1;
     c->genesis->cluster_id = random_id128();
     c->genesis->shards = 2;
-    c->genesis->voter_count = count;
+    c->genesis->voter_count = voters;
     for (uint32_t i = 0; i < count; i++) {
-        c->genesis->voters[i] = i + 1;
-        c->genesis->nodes[i] = (struct place_node){.id = i + 1,
-                                                   .incarnation = random_id128(),
-                                                   .roles = ROLE_ALL,
-                                                   .weight = 1,
-                                                   .name = "n"};
+        c->genesis->nodes[i] =
+            (struct place_node){.id = i + 1,
+                                .incarnation = random_id128(),
+                                .roles = i < voters ? ROLE_ALL : ROLE_ALL & ~ROLE_META,
+                                .weight = 1,
+                                .name = "n"};
         c->nodes[i].identity =
             (struct rpc_identity){.cluster_id = c->genesis->cluster_id,
                                   .incarnation = c->genesis->nodes[i].incarnation,
                                   .node_id = i + 1};
         snprintf(c->nodes[i].dir, sizeof c->nodes[i].dir, "%s/%u", c->dir, i + 1);
     }
+    for (uint32_t v = 0; v < voters; v++)
+        c->genesis->voters[v] = v + 1;
     place_groups(c->genesis);
     assert_int_equal(place_assign(c->genesis, NULL, NULL), 0);
     for (uint32_t i = 0; i < count; i++)
         node_begin(c, i);
+}
+
+static void cluster_begin(struct cluster *c, uint32_t count) {
+    cluster_of(c, count, count);
 }
 
 static int teardown(void **state) {
@@ -235,8 +251,11 @@ static void test_corrupt_log_is_refused(void **state) {
     assert_int_equal(pwrite(fd, &byte, 1, 4096 + 100), 1);
     close(fd);
     struct test_node *node = &c->nodes[0];
-    struct meta_options options = {
-        .dir = node->dir, .identity = node->identity, .boot = 2, .genesis = c->genesis};
+    struct meta_options options = {.dir = node->dir,
+                                   .identity = node->identity,
+                                   .boot = 2,
+                                   .genesis = c->genesis,
+                                   .maps = NULL};
     struct err err = {0};
     assert_int_equal(meta_start(&options, &node->meta, &err), ERR_CORRUPT);
     assert_non_null(strstr(err.text, "the log is corrupt at 00000001.log block 1"));
@@ -308,7 +327,8 @@ static void test_client_without_a_replica(void **state) {
     cluster_begin(c, 3);
     struct rpc_identity identity = {.cluster_id = c->genesis->cluster_id, .node_id = 9};
     struct test_node far = {.rpc = rpc_client_new(&identity, resolve, c)};
-    far.client = meta_client_new(NULL, far.rpc, c->genesis);
+    map_cache_init(&far.maps, c->genesis);
+    far.client = meta_client_new(NULL, far.rpc, &far.maps);
     must_create(&far, "from-afar");
     must_get(&far, "from-afar");
     node_end(c, wait_leader(c));
@@ -316,6 +336,92 @@ static void test_client_without_a_replica(void **state) {
     must_get(&far, "from-afar");
     meta_client_free(far.client);
     rpc_client_free(far.rpc);
+    map_cache_fini(&far.maps);
+}
+
+/* ---- groups move ---- */
+
+static void set_voter(struct test_node *node, uint32_t id, bool voter) {
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    Pb__SetVoter set = PB__SET_VOTER__INIT;
+    Pb__Command command = PB__COMMAND__INIT;
+    struct err err = {0};
+    Pb__Reply *reply;
+    set.node = id;
+    set.voter = voter;
+    command.op_case = PB__COMMAND__OP_SET_VOTER;
+    command.set_voter = &set;
+    if (meta_submit(node->client, META_ROOT, &command, clock_deadline_ms(WAIT_MS), &arena, &reply,
+                    &err) != 0)
+        fail_msg("%s", err.text);
+    arena_fini(&arena);
+}
+
+static bool is_placed(struct meta *meta, uint32_t group, uint32_t self, uint32_t nodes) {
+    struct meta_group_status rows[8];
+    assert_true(meta_status(meta, rows, 8) > group);
+    uint32_t voters = 0;
+    for (uint32_t i = 0; i < rows[group].voter_count; i++)
+        voters |= 1u << (rows[group].voters[i] - 1);
+    bool wanted = nodes >> (self - 1) & 1;
+    return wanted ? rows[group].votes && voters == nodes : !rows[group].hosted;
+}
+
+/* All groups' voters are the nodes of the set, by bits from node 1 on, and nobody else has a
+ * replica. */
+static void wait_placed(struct cluster *c, uint32_t nodes) {
+    uint64_t deadline_ns = clock_deadline_ms(MOVE_MS);
+    for (uint32_t g = 0; g <= c->genesis->shards; g++)
+        for (uint32_t i = 0; i < c->count; i++)
+            while (c->nodes[i].meta != NULL && !is_placed(c->nodes[i].meta, g, i + 1, nodes)) {
+                if (clock_now_ns() > deadline_ns)
+                    fail_msg("group %u on node %u is not placed on %x", g, i + 1, nodes);
+                usleep(2000);
+            }
+}
+
+static void test_groups_move_with_the_voters(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_of(c, 4, 1);
+    must_create(&c->nodes[0], "alone");
+    wait_placed(c, 1);
+    set_voter(&c->nodes[3], 2, true);
+    set_voter(&c->nodes[3], 3, true);
+    wait_placed(c, 7);
+    must_create(&c->nodes[3], "with-three");
+    node_end(c, 0); /* the founder is not needed any more */
+    must_get(&c->nodes[3], "alone");
+    must_get(&c->nodes[1], "with-three");
+    set_voter(&c->nodes[1], 4, true);
+    set_voter(&c->nodes[1], 1, false);
+    wait_placed(c, 14);
+    node_begin(c, 0); /* it has replicas that nobody wants */
+    wait_placed(c, 14);
+    must_get(&c->nodes[0], "with-three");
+    for (uint32_t i = 1; i < 4; i++) { /* what was moved outlives a start */
+        node_end(c, i);
+        node_begin(c, i);
+    }
+    must_create(&c->nodes[2], "after-all");
+    must_get(&c->nodes[3], "alone");
+}
+
+static void test_a_lost_disk_is_another_replica(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 3);
+    must_create(&c->nodes[0], "before");
+    node_end(c, 1);
+    assert_int_equal(temp_dir_remove(c->nodes[1].dir), 0);
+    must_create(&c->nodes[0], "meanwhile");
+    node_begin(c, 1); /* it has promised and voted for what it does not know any more */
+    wait_placed(c, 7);
+    node_end(c, 0);
+    must_get(&c->nodes[1], "before");
+    must_create(&c->nodes[1], "after");
+    must_get(&c->nodes[2], "meanwhile");
 }
 
 int main(void) {
@@ -325,6 +431,8 @@ int main(void) {
         cmocka_unit_test_teardown(test_corrupt_log_is_refused, teardown),
         cmocka_unit_test_teardown(test_three_nodes_survive_their_leader, teardown),
         cmocka_unit_test_teardown(test_client_without_a_replica, teardown),
+        cmocka_unit_test_teardown(test_groups_move_with_the_voters, teardown),
+        cmocka_unit_test_teardown(test_a_lost_disk_is_another_replica, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

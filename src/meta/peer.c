@@ -24,6 +24,8 @@ struct peer {
     struct rpc_conn *conn; /* the thread's; NULL = none */
     uint64_t retry_ns;     /* not connected before */
     atomic_uint refusals;
+    _Atomic uint64_t heard_ns;
+    _Atomic uint64_t flushed_slots[GROUPS_MAX]; /* that its state store holds durably, as it said */
 
     pthread_mutex_t mutex; /* of the rest */
     pthread_cond_t queued;
@@ -60,6 +62,26 @@ uint32_t peer_refusals(const struct peer *peer) {
     return atomic_load(&peer->refusals);
 }
 
+uint32_t peer_node(const struct peer *peer) {
+    return peer->node;
+}
+
+void peer_note_heard(struct peer *peer, uint64_t now_ns) {
+    atomic_store(&peer->heard_ns, now_ns);
+}
+
+uint64_t peer_heard_ns(const struct peer *peer) {
+    return atomic_load(&peer->heard_ns);
+}
+
+void peer_note_flushed(struct peer *peer, uint32_t group, uint64_t slot) {
+    atomic_store(&peer->flushed_slots[group], slot);
+}
+
+uint64_t peer_flushed(const struct peer *peer, uint32_t group) {
+    return atomic_load(&peer->flushed_slots[group]);
+}
+
 /* ---- frames ---- */
 
 static void item_head(struct buf *frame, size_t size, enum peer_item kind) {
@@ -74,10 +96,9 @@ static void message_add(struct buf *frame, struct paxos_message *message) {
 }
 
 static void flushed_add(struct meta *meta, struct buf *frame) {
-    uint32_t self = meta_voter(meta, meta->identity.node_id);
     item_head(frame, meta->group_count * sizeof(uint64_t), PEER_FLUSHED);
     for (uint32_t g = 0; g < meta->group_count; g++) {
-        uint64_t slot = atomic_load(&meta->flushed[self][g]);
+        uint64_t slot = atomic_load(&meta->groups[g].flushed);
         buf_append(frame, &slot, sizeof slot);
     }
 }

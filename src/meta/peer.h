@@ -31,6 +31,13 @@ void peer_send_flushed(struct peer *peer);
 /* How often in a row the peer refused a connection; 0 after one was made. Any thread. */
 uint32_t peer_refusals(const struct peer *peer);
 
+uint32_t peer_node(const struct peer *peer);
+/* What was last heard of it. Any thread. */
+void peer_note_heard(struct peer *peer, uint64_t now_ns);
+uint64_t peer_heard_ns(const struct peer *peer); /* 0 = never */
+void peer_note_flushed(struct peer *peer, uint32_t group, uint64_t slot);
+uint64_t peer_flushed(const struct peer *peer, uint32_t group);
+
 /* Takes the next item off a frame's body. ERR_NOT_FOUND at its end, ERR_PROTOCOL. */
 int peer_item_next(struct span *body, enum peer_item *ret_kind, struct span *ret_item,
                    struct err *err);

@@ -99,6 +99,16 @@ static void propose_slot(struct group *group, uint64_t now_ns) {
     drive_propose(group->drive, now_ns, value, (uintptr_t)proposal, false);
 }
 
+/* Nobody waits for it: whoever wants it looks again. */
+void propose_config(struct group *group, const struct paxos_config *config, uint64_t now_ns) {
+    struct proposal *proposal = calloc(1, sizeof *proposal);
+    if (proposal == NULL)
+        panic("out of memory for a proposal");
+    list_add_tail(&group->proposals, &proposal->node);
+    group->in_flight++;
+    drive_reconfigure(group->drive, now_ns, config, (uintptr_t)proposal);
+}
+
 void propose_waiting(struct group *group, uint64_t now_ns) {
     while (!list_is_empty(&group->waiting) &&
            (group->in_flight < IN_FLIGHT_MAX || group->waiting_bytes >= EAGER_BYTES) &&

@@ -45,15 +45,18 @@ static void on_append(void *context, const struct paxos_record *record) {
         parts[1] = (struct iovec){record->value->data, record->value->size};
     meta->last_lsn = wal_append(meta->wal, parts, record->value != NULL ? 2 : 1);
     replica_note_slot(group, record->slot, meta->last_lsn);
-    pending_push(meta, (struct pending){meta->last_lsn, record->write_seq, group->number});
+    pending_push(meta, (struct pending){meta->last_lsn, record->write_seq, group->number,
+                                        group->drive_born});
     paxos_value_unref(record->value);
 }
 
 static void on_send(void *context, struct paxos_message *message) {
-    struct group *group = context;
-    uint32_t voter = meta_voter(group->meta, message->to);
-    ASSERT(voter < group->meta->voter_count && group->meta->peers[voter] != NULL);
-    peer_send(group->meta->peers[voter], message);
+    struct meta *meta = ((struct group *)context)->meta;
+    struct peer *peer = message->to != meta->identity.node_id ? peers_get(meta, message->to) : NULL;
+    if (peer != NULL)
+        peer_send(peer, message);
+    else
+        paxos_message_free(message); /* a replica that was here before, or one peer too many */
 }
 
 static void on_apply(void *context, const struct paxos_chosen *chosen) {
@@ -85,7 +88,10 @@ static void on_learn_serve(void *context, const struct paxos_serve *serve) {
 }
 
 static void on_config_changed(void *context, const struct paxos_config *config) {
-    (void)context, (void)config;
+    struct group *group = context;
+    pthread_mutex_lock(&group->mutex);
+    group->config = *config;
+    pthread_mutex_unlock(&group->mutex);
 }
 
 static void on_fetch_snapshot(void *context, const struct paxos_fetch *fetch) {
@@ -120,6 +126,7 @@ static void publish(struct group *group) {
     paxos_status(drive_paxos(group->drive), &status);
     atomic_store(&group->leader, status.leads ? group->meta->identity.node_id : status.leader);
     atomic_store(&group->leads, status.leads);
+    atomic_store(&group->votes, status.voter);
     atomic_store(&group->read_free, status.read_free);
     atomic_store(&group->ballot_round, status.ballot.round);
     atomic_store(&group->chosen_upto, status.chosen_upto);
@@ -144,12 +151,13 @@ static void tell_durable(struct meta *meta, uint64_t lsn, uint64_t now_ns) {
             &meta->pending[meta->pending_first & (meta->pending_room - 1)];
         if (pending->lsn > lsn)
             break;
-        meta->groups[pending->group].durable_seq = pending->write_seq;
+        if (meta->groups[pending->group].drive_born == pending->born)
+            meta->groups[pending->group].durable_seq = pending->write_seq;
         meta->pending_first++;
     }
     for (uint32_t g = 0; g < meta->group_count; g++) {
         struct group *group = &meta->groups[g];
-        if (group->durable_seq > 0)
+        if (group->drive != NULL && group->durable_seq > 0)
             drive_durable(group->drive, now_ns, group->durable_seq);
         group->durable_seq = 0;
     }
@@ -157,28 +165,39 @@ static void tell_durable(struct meta *meta, uint64_t lsn, uint64_t now_ns) {
 }
 
 static void tell_message(struct meta *meta, struct paxos_message *message, uint64_t now_ns) {
-    if (message->group < meta->group_count)
+    if (meta_hosts(meta, message->group))
         drive_message(meta->groups[message->group].drive, now_ns,
                       message); /* what is wrong was dropped */
     else
         paxos_message_free(message);
 }
 
+/* Two nodes may share a bit: a hint for the other one is refused by those who hear its leader. */
 static void tell_resets(struct meta *meta, uint64_t nodes, uint64_t now_ns) {
-    for (uint32_t v = 0; v < meta->voter_count; v++) {
-        if ((nodes & 1ull << meta->voters[v] % 64) == 0 || meta->peers[v] == NULL)
-            continue;
-        for (uint32_t g = 0; g < meta->group_count; g++)
-            drive_peer_reset(meta->groups[g].drive, now_ns, meta->voters[v]);
+    for (uint32_t g = 0; nodes != 0 && g < meta->group_count; g++) {
+        struct group *group = &meta->groups[g];
+        uint32_t leader = atomic_load(&group->leader);
+        if (group->drive != NULL && leader != 0 && (nodes & 1ull << leader % 64) != 0)
+            drive_peer_reset(group->drive, now_ns, leader);
     }
+}
+
+static struct paxos_check group_check(struct group *group) {
+    pthread_mutex_lock(&group->mutex);
+    struct paxos_check check = group->check;
+    pthread_mutex_unlock(&group->mutex);
+    return check;
 }
 
 void replica_tell_applied(struct group *group, uint64_t now_ns) {
     uint64_t applied = atomic_load(&group->applied);
-    if (applied == group->applied_told)
+    if (group->drive == NULL || applied == group->applied_told)
         return;
+    struct paxos_check check = group_check(group);
+    bool newer = check.slot > group->check_told && check.slot <= applied;
     group->applied_told = applied;
-    drive_applied(group->drive, now_ns, applied, NULL);
+    group->check_told = newer ? check.slot : group->check_told;
+    drive_applied(group->drive, now_ns, applied, newer ? &check : NULL);
 }
 
 /* Records that keep the promises, so that older ones can go; the call waits until they are durable.
@@ -187,6 +206,8 @@ static void trim_begin(struct meta *meta, struct call *call) {
     for (uint32_t g = 0; g < meta->group_count; g++) {
         uint64_t upto;
         memcpy(&upto, call->command + g * sizeof upto, sizeof upto);
+        if (meta->groups[g].drive == NULL)
+            continue;
         drive_checkpoint(meta->groups[g].drive);
         slots_drop(&meta->groups[g].slots, upto);
     }
@@ -201,6 +222,10 @@ static void take_call(struct meta *meta, struct call *call, uint64_t now_ns) {
         propose_call(group, call, now_ns);
         return;
     case CALL_READ:
+        if (group->drive == NULL) {
+            call_finish(call, ERR_NOT_LEADER);
+            return;
+        }
         list_add_tail(&group->reads, &call->node);
         drive_read(group->drive, now_ns, (uintptr_t)call);
         return;
@@ -211,6 +236,8 @@ static void take_call(struct meta *meta, struct call *call, uint64_t now_ns) {
     case CALL_TRIM:
         trim_begin(meta, call);
         return;
+    default:
+        host_take_call(group, call, now_ns);
     }
 }
 
@@ -233,6 +260,8 @@ static uint64_t tend_groups(struct meta *meta, uint64_t now_ns) {
     uint64_t next_ns = DEADLINE_NONE;
     for (uint32_t g = 0; g < meta->group_count; g++) {
         struct group *group = &meta->groups[g];
+        if (group->drive == NULL)
+            continue;
         if (paxos_next_tick(drive_paxos(group->drive)) <= now_ns)
             drive_tick(group->drive, now_ns);
         publish(group);
@@ -280,9 +309,9 @@ void replica_stop(struct meta *meta) {
 void replica_fini(struct meta *meta) {
     for (uint32_t g = 0; g < meta->group_count; g++) {
         struct group *group = &meta->groups[g];
-        drive_free(group->drive);
+        host_fini(group);
         catalog_close(group->catalog);
-        slots_fini(&group->slots);
+        pthread_mutex_destroy(&group->mutex);
     }
     free(meta->pending);
 }

@@ -1,4 +1,5 @@
-/* What META_SUBMIT, META_QUERY and META_STATUS carry before the protobuf bytes. Little-endian, as
+/* What META_SUBMIT, META_QUERY and META_STATUS carry before the protobuf bytes, and MAKE, DROP and
+ * VIEW instead of them. Little-endian, as
  * in memory. */
 #ifndef QUERN_META_REQUEST_H
 #define QUERN_META_REQUEST_H
@@ -18,14 +19,24 @@ struct meta_answer { /* then a packed Reply when code is 0, else a sentence */
 };
 static_assert(sizeof(struct meta_answer) == 8, "on the wire");
 
+struct meta_replica { /* MAKE and DROP ask with it; VIEW is answered with one for each group */
+    uint32_t group;
+    uint32_t born; /* 0 in VIEW: there is none */
+};
+static_assert(sizeof(struct meta_replica) == 8, "on the wire");
+
 struct meta_status_row {
     uint32_t group;
     uint32_t leader;
-    uint64_t leads;
+    uint8_t leads;
+    uint8_t hosted;
+    uint8_t votes;
+    uint8_t voter_count;
+    uint32_t voters[7];
     uint64_t ballot_round;
     uint64_t chosen_upto;
     uint64_t applied_upto;
 };
-static_assert(sizeof(struct meta_status_row) == 40, "on the wire");
+static_assert(sizeof(struct meta_status_row) == 64, "on the wire");
 
 #endif

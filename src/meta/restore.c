@@ -28,12 +28,12 @@ static int on_replay(void *context, uint64_t lsn, struct span bytes, struct err 
     int r = paxos_record_decode(bytes, &record, err);
     if (r != 0)
         return r;
-    if (record.group < meta->group_count) {
-        struct group *group = &meta->groups[record.group];
+    struct group *group = meta_hosts(meta, record.group) ? &meta->groups[record.group] : NULL;
+    if (group == NULL || record.born != group->drive_born) {
+        r = 0; /* of a replica that is no more */
+    } else {
         replica_note_slot(group, record.slot, lsn);
         r = drive_restore(group->drive, &record);
-    } else {
-        r = ERR_CORRUPT;
     }
     if (r != 0)
         err_set(err, r, "group %u slot %llu cannot be restored from the log", record.group,
@@ -45,41 +45,69 @@ static int on_replay(void *context, uint64_t lsn, struct span bytes, struct err 
     return r;
 }
 
-static void paxos_options_fill(const struct meta *meta, uint32_t group,
-                               struct paxos_options *ret_options) {
-    struct id128 seed = random_id128();
-    *ret_options = (struct paxos_options){
-        .group = group, .node = meta->identity.node_id, .born = 1, .boot = meta->boot};
-    memcpy(&ret_options->seed, seed.bytes, sizeof ret_options->seed);
-    ret_options->config.count = meta->voter_count;
-    for (uint32_t v = 0; v < meta->voter_count; v++)
-        ret_options->config.members[v] = (struct paxos_member){meta->voters[v], 1, true};
-}
-
-static int group_recover(struct meta *meta, uint32_t number, struct err *err) {
+static void group_init(struct meta *meta, uint32_t number) {
     struct group *group = &meta->groups[number];
-    struct paxos_options options;
-    paxos_options_fill(meta, number, &options);
-    int r = state_get_applied(meta->kv, number, &options.applied, err);
-    if (r != 0)
-        return r;
     group->meta = meta;
     group->number = number;
-    group->applied_told = options.applied;
-    atomic_store(&group->applied, options.applied);
     list_init(&group->waiting);
     list_init(&group->proposals);
     list_init(&group->reads);
+    pthread_mutex_init(&group->mutex, NULL);
+}
+
+/* What a group was founded with: nothing else can be its configuration before one was chosen. */
+static struct paxos_config founders_of(const struct place_group *placed) {
+    struct paxos_config config = {.count = placed->count};
+    for (uint32_t i = 0; i < placed->count; i++)
+        config.members[i] = (struct paxos_member){placed->nodes[i], REPLICA_FOUNDER, true};
+    return config;
+}
+
+static int options_fill(struct meta *meta, const struct place_map *genesis, uint32_t number,
+                        struct paxos_options *ret_options, struct err *err) {
+    struct state_applied *state = &meta->groups[number].state;
+    struct id128 seed = random_id128();
+    uint32_t born = replicas_get(&meta->replicas, number).born;
+    *ret_options = (struct paxos_options){
+        .group = number, .node = meta->identity.node_id, .born = born, .boot = meta->boot};
+    memcpy(&ret_options->seed, seed.bytes, sizeof ret_options->seed);
+    int r = state_get_applied(meta->kv, number, state, err);
+    if (r == 0 && state->slot == 0)
+        r = state_erase(meta->kv, number, err); /* what a crash left of a replica before */
+    ret_options->applied = state->slot;
+    ret_options->config = state->config;
+    if (state->config.count == 0 && born == REPLICA_FOUNDER)
+        ret_options->config = founders_of(&genesis->groups[number]);
+    return r;
+}
+
+static int group_recover(struct meta *meta, const struct place_map *genesis, uint32_t number,
+                         struct err *err) {
+    struct group *group = &meta->groups[number];
+    struct paxos_options options;
+    int r = options_fill(meta, genesis, number, &options, err);
+    if (r != 0 || options.born == 0)
+        return r;
+    group->drive_born = options.born;
+    group->applied_told = options.applied;
+    group->config = options.config;
+    group->check = group->state.check;
+    atomic_store(&group->applied, options.applied);
+    atomic_store(&group->flushed, options.applied);
     struct drive_io io = replica_io(group);
     r = drive_new(&options, &io, &group->drive, err);
+    if (r == 0)
+        atomic_store(&group->hosted, true);
     struct catalog_kv view = state_batch_view(meta->applier.batch);
     return r != 0 ? r : catalog_open(number, &view, &group->catalog, err);
 }
 
-int replica_recover(struct meta *meta, struct err *err) {
+int replica_recover(struct meta *meta, const struct place_map *genesis, struct err *err) {
     list_init(&meta->trims);
+    for (uint32_t g = 0; g < meta->group_count; g++)
+        group_init(meta, g);
     for (uint32_t g = 0; g < meta->group_count; g++) {
-        int r = group_recover(meta, g, err);
+        int r = group_recover(meta, genesis, g, err);
         if (r != 0)
             return r;
     }

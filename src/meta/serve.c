@@ -30,12 +30,13 @@ struct server_of_slots {
 void slot_server_ask(struct group *group, const struct paxos_serve *serve) {
     struct meta *meta = group->meta;
     struct server_of_slots *server = meta->slot_server;
-    uint32_t voter = meta_voter(meta, serve->to);
-    ASSERT(voter < meta->voter_count && meta->peers[voter] != NULL);
+    struct peer *peer = serve->to != meta->identity.node_id ? peers_get(meta, serve->to) : NULL;
+    if (peer == NULL)
+        return;
     pthread_mutex_lock(&server->mutex);
     if (server->count < ASKS_MAX) {
         struct ask *ask = &server->asks[(server->first + server->count) % ASKS_MAX];
-        *ask = (struct ask){.peer = meta->peers[voter], .from_slot = serve->from_slot};
+        *ask = (struct ask){.peer = peer, .from_slot = serve->from_slot};
         for (uint64_t slot = serve->from_slot;
              slot <= serve->to_slot && ask->count < PAXOS_ENTRIES_MAX; slot++) {
             uint64_t lsn = slots_get(&group->slots, slot);

@@ -26,30 +26,30 @@ static int take_message(struct meta *meta, uint32_t node, struct span item) {
     return 0;
 }
 
-static int take_flushed(struct meta *meta, uint32_t voter, struct span item) {
+static int take_flushed(struct meta *meta, struct peer *peer, struct span item) {
     if (item.size != meta->group_count * sizeof(uint64_t))
         return ERR_PROTOCOL;
     for (uint32_t g = 0; g < meta->group_count; g++) {
         uint64_t slot;
         memcpy(&slot, item.data + g * sizeof slot, sizeof slot);
-        atomic_store(&meta->flushed[voter][g], slot);
+        peer_note_flushed(peer, g, slot);
     }
     return 0;
 }
 
 static int take_frame(struct meta *meta, uint32_t node, struct span body) {
-    uint32_t voter = meta_voter(meta, node);
+    struct peer *peer = node != meta->identity.node_id ? peers_get(meta, node) : NULL;
     enum peer_item kind;
     struct span item;
-    if (voter == meta->voter_count)
+    if (peer == NULL)
         return ERR_PROTOCOL;
-    atomic_store(&meta->heard_ns[voter], clock_now_ns());
+    peer_note_heard(peer, clock_now_ns());
     int r;
     while ((r = peer_item_next(&body, &kind, &item, NULL)) == 0) {
         if (kind == PEER_MESSAGE)
             r = take_message(meta, node, item);
         else if (kind == PEER_FLUSHED)
-            r = take_flushed(meta, voter, item); /* unknown kinds are a newer peer's */
+            r = take_flushed(meta, peer, item); /* unknown kinds are a newer peer's */
         if (r != 0)
             return r;
     }
@@ -104,14 +104,48 @@ static int handle_status(void *context, struct rpc_conn *conn, uint16_t type, st
     struct meta_group_status groups[GROUPS_MAX];
     struct meta_status_row rows[GROUPS_MAX];
     unsigned count = meta_status(meta, groups, GROUPS_MAX);
-    for (unsigned i = 0; i < count; i++)
-        rows[i] = (struct meta_status_row){.group = groups[i].group,
-                                           .leader = groups[i].leader,
-                                           .leads = groups[i].leads,
-                                           .ballot_round = groups[i].ballot_round,
-                                           .chosen_upto = groups[i].chosen_upto,
-                                           .applied_upto = groups[i].applied_upto};
+    for (unsigned i = 0; i < count; i++) {
+        const struct meta_group_status *group = &groups[i];
+        rows[i] = (struct meta_status_row){.group = group->group,
+                                           .leader = group->leader,
+                                           .leads = group->leads,
+                                           .hosted = group->hosted,
+                                           .votes = group->votes,
+                                           .voter_count = (uint8_t)group->voter_count,
+                                           .ballot_round = group->ballot_round,
+                                           .chosen_upto = group->chosen_upto,
+                                           .applied_upto = group->applied_upto};
+        memcpy(rows[i].voters, group->voters, sizeof rows[i].voters);
+    }
     struct iovec iov = {rows, count * sizeof *rows};
+    return rpc_send(conn, RPC_META_REPLY, &iov, 1, clock_deadline_ms(ANSWER_MS), NULL);
+}
+
+/* ---- replicas ---- */
+
+static int handle_host(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
+    struct meta *meta = context;
+    struct meta_replica replica;
+    struct err err = {0};
+    if (body->size != sizeof replica)
+        return rpc_send_error(conn, ERR_PROTOCOL, "a request that is cut off",
+                              clock_deadline_ms(ANSWER_MS), NULL);
+    memcpy(&replica, body->data, sizeof replica);
+    int r = type == RPC_META_MAKE ? host_make(meta, replica.group, &replica.born, &err)
+                                  : host_drop(meta, replica.group, replica.born, &err);
+    if (r != 0)
+        return rpc_send_error(conn, r, err_message(&err, r), clock_deadline_ms(ANSWER_MS), NULL);
+    struct iovec iov = {&replica, sizeof replica};
+    return rpc_send(conn, RPC_META_REPLY, &iov, 1, clock_deadline_ms(ANSWER_MS), NULL);
+}
+
+static int handle_view(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
+    (void)type, (void)body;
+    struct meta *meta = context;
+    struct meta_replica rows[GROUPS_MAX];
+    for (uint32_t g = 0; g < meta->group_count; g++)
+        rows[g] = (struct meta_replica){g, replicas_get(&meta->replicas, g).born};
+    struct iovec iov = {rows, meta->group_count * sizeof *rows};
     return rpc_send(conn, RPC_META_REPLY, &iov, 1, clock_deadline_ms(ANSWER_MS), NULL);
 }
 
@@ -120,4 +154,7 @@ void server_add_handlers(struct meta *meta, struct rpc_server *server) {
     rpc_server_handle(server, RPC_META_SUBMIT, handle_call, meta);
     rpc_server_handle(server, RPC_META_QUERY, handle_call, meta);
     rpc_server_handle(server, RPC_META_STATUS, handle_status, meta);
+    rpc_server_handle(server, RPC_META_MAKE, handle_host, meta);
+    rpc_server_handle(server, RPC_META_DROP, handle_host, meta);
+    rpc_server_handle(server, RPC_META_VIEW, handle_view, meta);
 }

@@ -2,8 +2,11 @@
 #include "meta/state.h"
 
 #include <string.h>
+#include <xxhash.h>
 
+#include "base/assert.h"
 #include "base/cleanup.h"
+#include "base/le.h"
 
 /* ---- what catalogue iterators are: store iterators ---- */
 
@@ -103,24 +106,118 @@ static struct span applied_key(uint32_t group, char key[APPLIED_KEY_SIZE]) {
     return (struct span){key, APPLIED_KEY_SIZE};
 }
 
-void state_put_applied(struct kv_batch *batch, uint32_t group, uint64_t slot) {
-    char key[APPLIED_KEY_SIZE];
-    kv_batch_put(batch, applied_key(group, key), (struct span){(const char *)&slot, sizeof slot});
+#define APPLIED_HEAD (8 + PAXOS_DIGEST + 8 + PAXOS_DIGEST + 8 + 4)
+#define APPLIED_MEMBER 12
+#define APPLIED_SIZE_MAX (APPLIED_HEAD + APPLIED_MEMBER * PAXOS_MEMBERS_MAX)
+
+static size_t applied_encode(const struct state_applied *applied, uint8_t *bytes) {
+    le64_put(bytes, applied->slot);
+    memcpy(bytes + 8, applied->chain, PAXOS_DIGEST);
+    le64_put(bytes + 24, applied->check.slot);
+    memcpy(bytes + 32, applied->check.digest, PAXOS_DIGEST);
+    le64_put(bytes + 48, applied->config.slot);
+    le32_put(bytes + 56, applied->config.count);
+    uint8_t *to = bytes + APPLIED_HEAD;
+    for (uint32_t i = 0; i < applied->config.count; i++, to += APPLIED_MEMBER) {
+        le32_put(to, applied->config.members[i].node);
+        le32_put(to + 4, applied->config.members[i].born);
+        le32_put(to + 8, applied->config.members[i].voter);
+    }
+    return (size_t)(to - bytes);
 }
 
-int state_get_applied(struct kv *kv, uint32_t group, uint64_t *ret_slot, struct err *err) {
+static bool applied_decode(struct span value, struct state_applied *ret_applied) {
+    const uint8_t *bytes = (const uint8_t *)value.data, *from = bytes + APPLIED_HEAD;
+    if (value.size < APPLIED_HEAD)
+        return false;
+    struct state_applied applied = {.slot = le64_get(bytes)};
+    memcpy(applied.chain, bytes + 8, PAXOS_DIGEST);
+    applied.check.slot = le64_get(bytes + 24);
+    memcpy(applied.check.digest, bytes + 32, PAXOS_DIGEST);
+    applied.config.slot = le64_get(bytes + 48);
+    applied.config.count = le32_get(bytes + 56);
+    if (applied.config.count > PAXOS_MEMBERS_MAX ||
+        value.size != APPLIED_HEAD + APPLIED_MEMBER * applied.config.count)
+        return false;
+    for (uint32_t i = 0; i < applied.config.count; i++, from += APPLIED_MEMBER)
+        applied.config.members[i] =
+            (struct paxos_member){le32_get(from), le32_get(from + 4), le32_get(from + 8) != 0};
+    *ret_applied = applied;
+    return applied.config.slot <= applied.slot && applied.check.slot <= applied.slot &&
+           (applied.config.count == 0 || paxos_config_is_sane(&applied.config));
+}
+
+void state_put_applied(struct kv_batch *batch, uint32_t group,
+                       const struct state_applied *applied) {
+    char key[APPLIED_KEY_SIZE];
+    uint8_t bytes[APPLIED_SIZE_MAX];
+    size_t size = applied_encode(applied, bytes);
+    kv_batch_put(batch, applied_key(group, key), (struct span){(const char *)bytes, size});
+}
+
+int state_get_applied(struct kv *kv, uint32_t group, struct state_applied *ret_applied,
+                      struct err *err) {
     char key[APPLIED_KEY_SIZE];
     _cleanup_(buf_finip) struct buf value = BUF_INIT;
+    *ret_applied = (struct state_applied){0};
     int r = kv_get(kv, NULL, applied_key(group, key), &value, err);
-    if (r == ERR_NOT_FOUND) {
-        *ret_slot = 0;
+    if (r == ERR_NOT_FOUND)
         return 0;
+    if (r == 0 && !applied_decode(buf_span(&value), ret_applied))
+        r = err_set(err, ERR_CORRUPT, "what is said to be applied of group %u makes no sense",
+                    group);
+    return r;
+}
+
+void state_advance(struct state_applied *applied, const struct paxos_value *value, uint64_t slot,
+                   const struct buf *replies, uint32_t count) {
+    ASSERT(slot == applied->slot + 1);
+    uint64_t sums[6] = {slot};
+    for (uint32_t i = 0; i < count; i++)
+        sums[1] = XXH3_64bits_withSeed(replies[i].data, replies[i].size, sums[1]);
+    memcpy(sums + 2, applied->chain, PAXOS_DIGEST);
+    memcpy(sums + 4, value->digest, PAXOS_DIGEST);
+    XXH128_canonical_t digest;
+    XXH128_canonicalFromHash(&digest, XXH3_128bits(sums, sizeof sums));
+    memcpy(applied->chain, digest.digest, PAXOS_DIGEST);
+    applied->slot = slot;
+    if (slot % STATE_CHECK_SLOTS != 0)
+        return;
+    applied->check.slot = slot;
+    memcpy(applied->check.digest, applied->chain, PAXOS_DIGEST);
+}
+
+/* ---- a group that is not here any more ---- */
+
+#define ERASE_KEYS 1024u /* in a batch */
+
+/* Deletes some keys; *ret_more tells whether there may be others. */
+static int erase_some(struct kv *kv, uint32_t group, struct kv_batch *batch, bool *ret_more,
+                      struct err *err) {
+    char prefix[2] = {(char)(group >> 8), (char)group};
+    uint32_t count = 0;
+    struct kv_iter *iter = kv_iter_new(kv, NULL);
+    for (kv_iter_seek(iter, (struct span){prefix, sizeof prefix});
+         kv_iter_valid(iter) && count < ERASE_KEYS; kv_iter_next(iter), count++) {
+        struct span key = kv_iter_key(iter);
+        if (key.size < sizeof prefix || memcmp(key.data, prefix, sizeof prefix) != 0)
+            break;
+        kv_batch_delete(batch, key);
     }
-    if (r != 0)
-        return r;
-    if (value.size != sizeof *ret_slot)
-        return err_set(err, ERR_CORRUPT, "the applied slot of group %u has %zu bytes", group,
-                       value.size);
-    memcpy(ret_slot, value.data, sizeof *ret_slot);
-    return 0;
+    int r = kv_iter_error(iter, err);
+    kv_iter_free(iter);
+    *ret_more = count == ERASE_KEYS;
+    return r != 0 ? r : kv_write(kv, batch, err);
+}
+
+int state_erase(struct kv *kv, uint32_t group, struct err *err) {
+    char key[APPLIED_KEY_SIZE];
+    struct kv_batch *batch = kv_batch_new(kv);
+    bool more = true;
+    int r = 0;
+    kv_batch_delete(batch, applied_key(group, key));
+    while (r == 0 && more)
+        r = erase_some(kv, group, batch, &more, err);
+    kv_batch_free(batch);
+    return r;
 }

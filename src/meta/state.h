@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "core/catalog.h"
+#include "core/paxos.h"
 #include "os/kv.h"
 
 /* Both live as long as what they look at. */
@@ -16,8 +17,28 @@ struct state_reader { /* read-only, of one moment */
 };
 struct catalog_kv state_reader_view(struct state_reader *reader);
 
-void state_put_applied(struct kv_batch *batch, uint32_t group, uint64_t slot);
-/* 0 when nothing was applied yet. Errors: ERR_CORRUPT, ERR_IO. */
-int state_get_applied(struct kv *kv, uint32_t group, uint64_t *ret_slot, struct err *err);
+/* What is written with the effects of a slot, in one batch. */
+struct state_applied {
+    uint64_t slot; /* 0 = nothing was applied yet */
+    /* D[s] = H(D[s-1], s, the value's digest, the replies): equal on all replicas. */
+    uint8_t chain[PAXOS_DIGEST];
+    struct paxos_check
+        check; /* the newest that is compared with the others': every so many slots */
+    struct paxos_config config; /* the newest chosen in slots up to it; count 0 = none was */
+};
+
+#define STATE_CHECK_SLOTS 1024u
+
+/* Takes the slot into account; replies in the order of its commands. */
+void state_advance(struct state_applied *applied, const struct paxos_value *value, uint64_t slot,
+                   const struct buf *replies, uint32_t count);
+void state_put_applied(struct kv_batch *batch, uint32_t group, const struct state_applied *applied);
+/* Zeroed when nothing was applied yet. Errors: ERR_CORRUPT, ERR_IO. */
+int state_get_applied(struct kv *kv, uint32_t group, struct state_applied *ret_applied,
+                      struct err *err);
+
+/* Removes all there is of the group, the applied slot first: what is left of it after a crash does
+ * not count. */
+int state_erase(struct kv *kv, uint32_t group, struct err *err);
 
 #endif

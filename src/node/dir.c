@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "meta/replicas.h"
 #include "os/file.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:9000"
@@ -54,8 +55,10 @@ static int read_or_make_identity(const struct node_options *options, struct node
     return status != 0 ? status : identity_write(path, &dir->identity, err);
 }
 
+/* Before the first start is counted the table of replicas is written: later, none is there only if
+ * it was lost. */
 static int count_boot(struct node_dir *dir, struct err *err) {
-    char path[PATH_MAX];
+    char path[PATH_MAX], meta[PATH_MAX];
     _cleanup_(buf_finip) struct buf text = BUF_INIT;
     int status = file_read_whole(node_dir_path(dir, "boot", path), 32, &text, err);
     if (status != 0 && status != ERR_NOT_FOUND)
@@ -67,6 +70,11 @@ static int count_boot(struct node_dir *dir, struct err *err) {
         if (*end != '\n' || boot == 0 || boot >= UINT32_MAX)
             return err_set(err, ERR_CORRUPT, "%s is damaged", path);
     }
+    if (boot == 0)
+        status = replicas_found(node_dir_path(dir, "meta", meta), dir->identity.map,
+                                dir->identity.node_id, err);
+    if (boot == 0 && status != 0)
+        return status;
     dir->boot = (uint32_t)boot + 1;
     buf_clear(&text);
     buf_printf(&text, "%u\n", dir->boot);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "gateway/gateway.h"
 #include "meta/client.h"
+#include "meta/map.h"
 #include "meta/meta.h"
 #include "node/dir.h"
 #include "os/file.h"
@@ -29,6 +30,7 @@ struct node {
     char url[NET_ADDRESS_SIZE + 8];
     char credentials_path[PATH_MAX];
     struct rpc_identity identity;
+    struct map_cache maps; /* the newest cluster map known */
     struct rpc_client *rpc;
     struct rpc_server *server;
     struct store *store;
@@ -52,12 +54,15 @@ const char *node_credentials_path(const struct node *node) {
     return node->credentials_path;
 }
 
-/* Members are static: the directory knows where they are. */
 static int resolve(void *context, uint32_t node_id, char *ret_address, size_t size) {
-    const struct place_node *peer = place_node(context, node_id);
-    if (peer == NULL)
-        return ERR_NOT_FOUND;
-    return (size_t)snprintf(ret_address, size, "%s", peer->peer_address) < size ? 0 : ERR_LIMIT;
+    struct place_map *map = map_cache_get(context);
+    const struct place_node *peer = place_node(map, node_id);
+    int status = ERR_NOT_FOUND;
+    if (peer != NULL)
+        status =
+            (size_t)snprintf(ret_address, size, "%s", peer->peer_address) < size ? 0 : ERR_LIMIT;
+    place_map_unref(map);
+    return status;
 }
 
 static int start_launcher(struct node *node, struct err *err) {
@@ -81,7 +86,8 @@ static int start_rpc(struct node *node, struct err *err) {
     struct place_map *map = node->dir.identity.map;
     node->identity = (struct rpc_identity){
         .cluster_id = map->cluster_id, .incarnation = self->incarnation, .node_id = self->id};
-    node->rpc = rpc_client_new(&node->identity, resolve, map);
+    map_cache_init(&node->maps, map);
+    node->rpc = rpc_client_new(&node->identity, resolve, &node->maps);
     node->server = rpc_server_new(&node->identity);
     return node->rpc != NULL && node->server != NULL ? 0 : err_set(err, ERR_NOMEM, "out of memory");
 }
@@ -97,19 +103,14 @@ static int start_store(struct node *node, struct err *err) {
     return store_start(&options, &node->store, err);
 }
 
-static bool has_meta(const struct node *node) {
-    return identity_self(&node->dir.identity)->roles & ROLE_META;
-}
-
 static int start_meta(struct node *node, struct err *err) {
-    if (!has_meta(node))
-        return 0;
     char path[PATH_MAX];
     struct meta_options options = {
         .dir = node_dir_path(&node->dir, "meta", path),
         .identity = node->identity,
         .boot = node->dir.boot,
         .genesis = node->dir.identity.map,
+        .maps = &node->maps,
         .client = node->rpc,
         .server = node->server,
     };
@@ -117,7 +118,7 @@ static int start_meta(struct node *node, struct err *err) {
 }
 
 static int start_clients(struct node *node, struct err *err) {
-    node->meta_client = meta_client_new(node->meta, node->rpc, node->dir.identity.map);
+    node->meta_client = meta_client_new(node->meta, node->rpc, &node->maps);
     if (node->meta_client == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
     node->store_client =
@@ -126,8 +127,6 @@ static int start_clients(struct node *node, struct err *err) {
 }
 
 static int start_sched(struct node *node, struct err *err) {
-    if (!has_meta(node))
-        return 0;
     return sched_start(node->meta_client, node->store_client, node->server, &node->sched, err);
 }
 
@@ -207,6 +206,8 @@ struct node *node_stop(struct node *node) {
     node->meta_client = meta_client_free(node->meta_client);
     node->server = rpc_server_free(node->server);
     node->rpc = rpc_client_free(node->rpc);
+    if (node->maps.map != NULL)
+        map_cache_fini(&node->maps);
     fd_closep(&node->peer_fd);
     fd_closep(&node->http_fd);
     node->launcher = launcher_stop(node->launcher);

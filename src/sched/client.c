@@ -52,36 +52,39 @@ static int ask(struct sched_client *client, uint32_t node, uint16_t type, struct
                     attempt_ns < deadline_ns ? attempt_ns : deadline_ns, reply, err);
 }
 
-/* The voter after this one (or the first, after a stranger) that is up; any, when none is. */
-static uint32_t next_voter(const struct place_map *map, uint32_t node) {
+/* Who may lead the root group: the node after this one (or the first, after a stranger) that is up;
+ * any, when none is. */
+static uint32_t next_node(const struct place_map *map, uint32_t node) {
+    const struct place_group *root = &map->groups[META_ROOT];
     uint32_t at = 0;
-    for (uint32_t i = 0; i < map->voter_count; i++)
-        if (map->voters[i] == node)
+    for (uint32_t i = 0; i < root->count; i++)
+        if (root->nodes[i] == node)
             at = i + 1;
-    for (uint32_t i = 0; i < map->voter_count; i++) {
-        uint32_t voter = map->voters[(at + i) % map->voter_count];
-        const struct place_node *known = place_node(map, voter);
+    for (uint32_t i = 0; i < root->count; i++) {
+        uint32_t next = root->nodes[(at + i) % root->count];
+        const struct place_node *known = place_node(map, next);
         if (known == NULL || !known->down)
-            return voter;
+            return next;
     }
-    return map->voters[at % map->voter_count];
+    return root->nodes[at % root->count];
 }
 
-/* The node that answered last, then the other voters. One that does not answer is left at once, so
- * that a call whose deadline it used up is not the rule for those that follow. */
+/* The node that answered last, then the others. One that does not answer is left at once, so that a
+ * call whose deadline it used up is not the rule for those that follow. */
 static int ask_round(struct sched_client *client, uint16_t type, struct span request,
                      uint64_t deadline_ns, struct buf *reply, struct err *err) {
     _cleanup_(unref_map) struct place_map *map = meta_map(client->meta);
-    if (map->voter_count == 0)
-        return err_set(err, ERR_NO_LEADER, "no voter is known");
+    uint32_t count = map->groups[META_ROOT].count;
+    if (count == 0)
+        return err_set(err, ERR_NO_LEADER, "the map places the root group nowhere");
     uint32_t node = atomic_load(&client->leader);
     if (node == 0)
-        node = next_voter(map, 0);
+        node = next_node(map, 0);
     int rc = 0;
-    for (uint32_t i = 0; i < map->voter_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         rc = ask(client, node, type, request, deadline_ns, reply, err);
         if (tries_elsewhere(rc))
-            node = next_voter(map, node);
+            node = next_node(map, node);
         atomic_store(&client->leader, node);
         if (!tries_elsewhere(rc))
             return rc;
