@@ -81,20 +81,35 @@ def tree_cpu_s(pid):
     return total / TICKS
 
 
-@measurement(name="run-grep-cpu", unit="CPU s", reference_name="one grep", bar=1.3, better="lower")
-def grep_cpu(bench):
-    whole, _ = make_input(bench)
+@contextlib.contextmanager
+def grep_job_cpu(bench):
+    """The input, its pieces, and a function that runs the job and returns the CPU of servers, tasks and client."""
+    whole, pieces = make_input(bench)
     with bench.cluster() as cluster:
         job = grep_job(bench, whole)
 
-        def run_quern():
+        def run():
             servers = tree_cpu_s(cluster.pid)
             client = os.times()
             job()
             after = os.times()
             return (tree_cpu_s(cluster.pid) - servers + after.children_user - client.children_user
                     + after.children_system - client.children_system)
-        yield run_quern, lambda: cpu_s(["sh", "-c", f"grep -c {PATTERN} < {whole} | cat"])
+        yield whole, pieces, run
+
+
+@measurement(name="run-grep-cpu", unit="CPU s", reference_name="one grep", bar=1.3, better="lower")
+def grep_cpu(bench):
+    with grep_job_cpu(bench) as (whole, _, run):
+        yield run, lambda: cpu_s(["sh", "-c", f"grep -c {PATTERN} < {whole} | cat"])
+
+
+@measurement(name="run-grep-cpu-xargs", unit="CPU s", reference_name="xargs -P2 over 64 MiB pieces", bar=1.3, better="lower")
+def grep_cpu_xargs(bench):
+    """Two greps at once use more CPU than one after the other where cores share what they work with."""
+    with grep_job_cpu(bench) as (_, pieces, run):
+        command = f"ls {pieces}/* | xargs -P2 -I{{}} sh -c 'grep -c {PATTERN} < {{}}' | cat"
+        yield run, lambda: cpu_s(["sh", "-c", command])
 
 
 def xargs_true_s():
