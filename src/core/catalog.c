@@ -151,9 +151,11 @@ static bool apply_to_root(struct catalog_step *step, const Pb__Command *op) {
 
 static void apply_op(struct catalog_step *step, const Pb__Command *command) {
     step->now_ms = command->now_ms;
-    bool known = step->group == ROOT ? apply_to_root(step, command) : apply_to_shard(step, command);
+    bool known = catalog_group_of(step->group) == ROOT ? apply_to_root(step, command)
+                                                       : apply_to_shard(step, command);
     if (!known)
-        catalog_refuse(step, ERR_PROTOCOL, "not a command of group %u", step->group);
+        catalog_refuse(step, ERR_PROTOCOL, "not a command of group %u",
+                       catalog_group_of(step->group));
 }
 
 /* NULL, and the reply says why, when it is not a command. */
@@ -257,9 +259,11 @@ static void ask(struct catalog_step *step, struct span bytes) {
         catalog_refuse(step, ERR_PROTOCOL, "not a query");
         return;
     }
-    bool known = step->group == ROOT ? ask_root(step, query) : ask_shard(step, query);
+    bool known =
+        catalog_group_of(step->group) == ROOT ? ask_root(step, query) : ask_shard(step, query);
     if (!known)
-        catalog_refuse(step, ERR_PROTOCOL, "not a query of group %u", step->group);
+        catalog_refuse(step, ERR_PROTOCOL, "not a query of group %u",
+                       catalog_group_of(step->group));
 }
 
 int catalog_query(uint32_t group, const struct catalog_kv *kv, struct span query,

@@ -39,8 +39,16 @@ struct catalog_kv {
 
 struct catalog;
 
-/* One group's; reads the window of remembered ids from kv. All keys of a group begin with its
- * number, big-endian u16. */
+/* Which group, and which of its states when there are two (one is used, the other is being fetched
+ * or removed): all keys begin with it, big-endian u16. */
+static inline uint32_t catalog_space(uint32_t group, uint32_t generation) {
+    return generation << 8 | group;
+}
+static inline uint32_t catalog_group_of(uint32_t space) {
+    return space & 0xffu;
+}
+
+/* One group's; reads the window of remembered ids from kv. group here and below is a space. */
 int catalog_open(uint32_t group, const struct catalog_kv *kv, struct catalog **ret_catalog,
                  struct err *err);
 struct catalog *catalog_close(struct catalog *catalog);

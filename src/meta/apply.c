@@ -129,7 +129,11 @@ static void item_publish(struct apply_item *item) {
 
 static void group_erase(struct group *group) {
     struct err err = {0};
-    if (state_erase(group->meta->kv, group->number, &err) != 0)
+    struct kv *kv = group->meta->kv;
+    int r = state_forget(kv, group->number, &err);
+    for (uint32_t generation = 0; r == 0 && generation <= 1; generation++)
+        r = state_erase(kv, group->number, generation, &err);
+    if (r != 0)
         panic("group %u: its state cannot be removed: %s", group->number, err.text);
     group->catalog = catalog_close(group->catalog);
     atomic_store(&group->erasing, false);

@@ -20,9 +20,10 @@ enum call_kind {
                     durable */
     CALL_MAKE,   /* the like are of host.c */
     CALL_DROP,
-    CALL_VIEW,    /* reply: struct host_view */
-    CALL_CHANGE,  /* command: struct paxos_config */
-    CALL_TRANSFER /* command: u32 node */
+    CALL_VIEW,     /* reply: struct host_view */
+    CALL_CHANGE,   /* command: struct paxos_config */
+    CALL_TRANSFER, /* command: u32 node */
+    CALL_INSTALL   /* command: enum host_install */
 };
 
 struct call {

@@ -52,6 +52,7 @@ struct group {
     uint64_t last_slot;    /* of any record in the log */
     uint64_t applied_told; /* to the drive */
     uint64_t check_told;
+    bool wants_state;     /* nothing is chosen until it comes */
     uint64_t durable_seq; /* to tell the drive; 0 = nothing new */
 
     /* Published by the replica thread, but for applied: by the applier. */
@@ -63,7 +64,9 @@ struct group {
     _Atomic uint64_t chosen_upto;
     _Atomic uint64_t applied;
     _Atomic uint64_t flushed;   /* of applied, what the state store holds durably; the keeper's */
+    atomic_uint space;          /* of the state: catalog_space */
     atomic_bool hosted;         /* there is a drive */
+    atomic_bool receiving;      /* a state for it, into the other space */
     atomic_bool erasing;        /* the state of a dropped replica is still being removed */
     pthread_mutex_t mutex;      /* of the rest */
     struct paxos_config config; /* the newest known */
@@ -91,6 +94,7 @@ struct meta {
     struct rpc_identity identity;
     struct rpc_client *client;
     uint32_t boot;
+    uint64_t keep_bytes;
     uint32_t group_count;
     struct group *groups;
     struct replicas replicas;
@@ -115,13 +119,15 @@ struct meta {
     struct keeper *keeper;
     struct members *members;
     struct placer *placer;
+    struct fetcher *fetcher;
     struct map_cache *maps;
 };
 
 /* ---- restore.c: what was known before the start ---- */
 
 /* Recovers the groups from state store and log, and opens the latter. */
-int replica_recover(struct meta *meta, const struct place_map *genesis, struct err *err);
+int replica_recover(struct meta *meta, const struct place_map *genesis, uint64_t segment_bytes,
+                    struct err *err);
 
 /* ---- replica.c: the thread that owns the groups ---- */
 
@@ -140,11 +146,16 @@ void host_fini(struct group *group);
 /* A replica of the group on this node, unless there is one; *ret_born is its birth. ERR_BUSY: the
  * one before is still being removed. Not the replica thread. */
 int host_make(struct meta *meta, uint32_t group, uint32_t *ret_born, struct err *err);
+/* The catalogue of a state as it is in the store. Not of one that is being changed. */
+int host_open_catalog(struct meta *meta, uint32_t space, struct catalog **ret_catalog,
+                      struct err *err);
 /* Unless it is another one by now. What it had promised and voted for is gone: only for one that is
  * out of the configuration for good. Not the replica thread. */
 int host_drop(struct meta *meta, uint32_t group, uint32_t born, struct err *err);
 /* The replica thread's part, for calls of the kinds MAKE, DROP, VIEW, CHANGE and TRANSFER. */
 void host_take_call(struct group *group, struct call *call, uint64_t now_ns);
+
+enum host_install { HOST_INSTALL_BEGIN, HOST_INSTALL_DONE, HOST_INSTALL_FAILED };
 
 /* What the leader of a group knows of its members: the reply of a CALL_VIEW. */
 struct host_view {
@@ -152,6 +163,15 @@ struct host_view {
     uint64_t lags[PAXOS_MEMBERS_MAX];
     bool settled;
 };
+
+/* ---- snapshot.c: the state of a group from another node ---- */
+
+void fetcher_start(struct meta *meta);
+void fetcher_stop(struct meta *meta);
+/* Replica thread: the core wants the group's state as of slot or later from node. */
+void fetcher_want(struct group *group, const struct paxos_fetch *fetch);
+/* The handler of RPC_META_SNAPSHOT. */
+int snapshot_serve(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body);
 
 /* ---- placer.c: leaders move their groups to where the map wants them ---- */
 
@@ -209,6 +229,8 @@ int meta_local_stale_query(struct meta *meta, uint32_t group, struct span query,
                            struct buf *ret_reply, struct err *err);
 uint32_t meta_local_leader(const struct meta *meta, uint32_t group); /* 0 = unknown */
 bool meta_local_leads(const struct meta *meta, uint32_t group);
+/* A moment of the group's state, and where in the store it is. */
+struct kv_snapshot *state_snapshot(struct meta *meta, uint32_t group, uint32_t *ret_space);
 
 /* ---- server.c: what other nodes ask ---- */
 

@@ -25,12 +25,20 @@ static int ask(struct meta *meta, enum call_kind kind, uint32_t group, struct sp
 
 /* ---- any other thread ---- */
 
-static int catalog_new(struct meta *meta, uint32_t group, struct catalog **ret_catalog,
-                       struct err *err) {
+int host_open_catalog(struct meta *meta, uint32_t space, struct catalog **ret_catalog,
+                      struct err *err) {
     struct state_reader reader = {.kv = meta->kv, .snapshot = kv_snapshot_new(meta->kv)};
     struct catalog_kv view = state_reader_view(&reader);
-    int r = catalog_open(group, &view, ret_catalog, err);
+    int r = catalog_open(space, &view, ret_catalog, err);
     kv_snapshot_free(meta->kv, reader.snapshot);
+    return r;
+}
+
+/* A state that was being received when the last replica was dropped may be left over. */
+static int erase_states(struct meta *meta, uint32_t group, struct err *err) {
+    int r = 0;
+    for (uint32_t generation = 0; r == 0 && generation <= 1; generation++)
+        r = state_erase(meta->kv, group, generation, err);
     return r;
 }
 
@@ -38,7 +46,10 @@ static int make(struct meta *meta, uint32_t group, uint32_t *ret_born, struct er
     struct wal_status status;
     struct make_order order;
     wal_get_status(meta->wal, &status);
-    int r = catalog_new(meta, group, &order.catalog, err);
+    int r = erase_states(meta, group, err);
+    if (r != 0)
+        return r;
+    r = host_open_catalog(meta, catalog_space(group, 0), &order.catalog, err);
     if (r == 0)
         r = replicas_make(&meta->replicas, group, status.appended_lsn, &order.born, err);
     if (r == 0)
@@ -55,7 +66,8 @@ int host_make(struct meta *meta, uint32_t group, uint32_t *ret_born, struct err 
     int r = 0;
     pthread_mutex_lock(&meta->host_mutex);
     *ret_born = replicas_get(&meta->replicas, group).born;
-    if (atomic_load(&meta->groups[group].erasing))
+    const struct group *there = &meta->groups[group];
+    if (atomic_load(&there->erasing) || atomic_load(&there->receiving))
         r = err_set(err, ERR_BUSY, "group %u: its last replica is still being removed", group);
     else if (*ret_born == 0)
         r = make(meta, group, ret_born, err);
@@ -102,8 +114,10 @@ static int begin(struct group *group, const struct make_order *order) {
     group->drive_born = order->born;
     group->catalog = order->catalog;
     group->applied_told = group->check_told = group->last_slot = group->durable_seq = 0;
+    group->wants_state = false;
     group->state = (struct state_applied){0};
     group->check = (struct paxos_check){0};
+    atomic_store(&group->space, catalog_space(group->number, 0));
     atomic_store(&group->applied, 0);
     atomic_store(&group->flushed, 0);
     atomic_store(&group->hosted, true);
@@ -160,6 +174,33 @@ static void transfer(struct group *group, const struct call *call, uint64_t now_
     drive_transfer(group->drive, now_ns, node);
 }
 
+/* Begun: is the replica ready for another state? Nothing is applied from then on. Done: here it
+ * is. Given up: it was not to be had. */
+static int install(struct group *group, const struct call *call, uint64_t now_ns) {
+    enum host_install step;
+    struct paxos_status status;
+    ASSERT(call->command_size == sizeof step);
+    memcpy(&step, call->command, sizeof step);
+    paxos_status(drive_paxos(group->drive), &status);
+    if (!group->wants_state)
+        return ERR_STALE; /* asked for by a replica before */
+    if (step == HOST_INSTALL_BEGIN)
+        return status.applied < status.chosen_upto ? ERR_BUSY : 0;
+    group->wants_state = false;
+    if (step == HOST_INSTALL_FAILED) {
+        drive_snapshot(group->drive, now_ns, 0, NULL, NULL);
+        return 0;
+    }
+    const struct state_applied *state = &group->state; /* the applier has nothing to do */
+    group->applied_told = state->slot;
+    group->check_told = state->check.slot;
+    slots_drop(&group->slots, state->slot);
+    group->last_slot = group->last_slot > state->slot ? group->last_slot : state->slot;
+    drive_snapshot(group->drive, now_ns, state->slot, &state->config,
+                   state->check.slot > 0 ? &state->check : NULL);
+    return 0;
+}
+
 void host_take_call(struct group *group, struct call *call, uint64_t now_ns) {
     if (call->kind == CALL_MAKE) {
         struct make_order order;
@@ -174,6 +215,10 @@ void host_take_call(struct group *group, struct call *call, uint64_t now_ns) {
     }
     if (call->kind == CALL_VIEW) {
         view(group, call);
+        return;
+    }
+    if (call->kind == CALL_INSTALL) {
+        call_finish(call, install(group, call, now_ns));
         return;
     }
     if (call->kind == CALL_DROP)

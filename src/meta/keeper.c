@@ -1,6 +1,6 @@
 /* The keeper flushes the state store now and then, tells the other voters what it holds, and trims
  * the log below what all of them hold: a voter that was away finds what it missed. Beyond
- * LOG_BYTES_MAX it is not waited for. */
+ * meta->keep_bytes it is not waited for: it fetches the state itself. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@
 #define LOOK_MS 500
 #define FLUSH_MS 5000                    /* at least so often while there are writes, */
 #define FLUSH_BYTES ((uint64_t)64 << 20) /* or after so much log */
-#define LOG_BYTES_MAX ((uint64_t)4 << 30)
+
 #define POINTS_MAX 128u
 #define TRIM_WAIT_MS 10000
 
@@ -118,14 +118,14 @@ static void trim(struct keeper *keeper) {
     struct meta *meta = keeper->meta;
     struct wal_status status;
     wal_get_status(meta->wal, &status);
-    bool alone = status.live_bytes > LOG_BYTES_MAX;
+    bool alone = status.live_bytes > meta->keep_bytes;
     const struct point *point = point_below(keeper, alone);
     if (point == NULL || status.trimmable_lsn == 0 || status.trimmable_lsn > point->lsn)
         return;
     if (alone && !keeper->warned)
-        log_warn("the log has grown over %llu MiB: a voter that was away for long can no longer "
-                 "catch up from it",
-                 (unsigned long long)(LOG_BYTES_MAX >> 20));
+        log_info("the log has grown over %llu MiB: a voter that was away for long will fetch "
+                 "the state instead",
+                 (unsigned long long)(meta->keep_bytes >> 20));
     keeper->warned = alone;
     uint64_t lsn = point->lsn;
     struct span slots = {(const char *)point->last_slot,

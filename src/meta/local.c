@@ -35,11 +35,24 @@ int meta_local_submit(struct meta *meta, uint32_t group, struct span command, ui
     return ask(meta, CALL_SUBMIT, group, command, deadline_ns, ret_reply, err);
 }
 
+/* A state that was replaced is removed only after its successor's space was published. */
+struct kv_snapshot *state_snapshot(struct meta *meta, uint32_t group, uint32_t *ret_space) {
+    for (;;) {
+        uint32_t space = atomic_load(&meta->groups[group].space);
+        struct kv_snapshot *snapshot = kv_snapshot_new(meta->kv);
+        *ret_space = space;
+        if (atomic_load(&meta->groups[group].space) == space)
+            return snapshot;
+        kv_snapshot_free(meta->kv, snapshot);
+    }
+}
+
 int meta_local_stale_query(struct meta *meta, uint32_t group, struct span query,
                            struct buf *ret_reply, struct err *err) {
-    struct state_reader reader = {.kv = meta->kv, .snapshot = kv_snapshot_new(meta->kv)};
+    uint32_t space;
+    struct state_reader reader = {.kv = meta->kv, .snapshot = state_snapshot(meta, group, &space)};
     struct catalog_kv view = state_reader_view(&reader);
-    int r = catalog_query(group, &view, query, ret_reply, err);
+    int r = catalog_query(space, &view, query, ret_reply, err);
     kv_snapshot_free(meta->kv, reader.snapshot);
     return r;
 }

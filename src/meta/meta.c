@@ -11,6 +11,8 @@
 #include "meta/engine.h"
 #include "os/file.h"
 
+#define KEEP_BYTES ((uint64_t)1 << 30)
+
 static int genesis_check(const struct place_map *genesis, struct err *err) {
     if (genesis->shards > 0 && genesis->shards < GROUPS_MAX)
         return 0;
@@ -34,6 +36,7 @@ static struct meta *meta_new(const struct meta_options *options) {
     peers_init(&meta->peers);
     pthread_mutex_init(&meta->host_mutex, NULL);
     meta->maps = options->maps;
+    meta->keep_bytes = options->keep_bytes > 0 ? options->keep_bytes : KEEP_BYTES;
     return meta;
 }
 
@@ -71,7 +74,7 @@ int meta_start(const struct meta_options *options, struct meta **ret_meta, struc
         r = state_open(meta, err);
     if (r == 0) {
         applier_init(meta);
-        r = replica_recover(meta, options->genesis, err);
+        r = replica_recover(meta, options->genesis, options->segment_bytes, err);
     }
     if (r != 0) {
         meta_free(meta);
@@ -80,6 +83,7 @@ int meta_start(const struct meta_options *options, struct meta **ret_meta, struc
     slot_server_start(meta);
     applier_start(meta);
     keeper_start(meta);
+    fetcher_start(meta);
     replica_start(meta);
     members_start(meta);
     placer_start(meta);
@@ -93,6 +97,7 @@ int meta_start(const struct meta_options *options, struct meta **ret_meta, struc
 struct meta *meta_stop(struct meta *meta) {
     if (meta == NULL)
         return NULL;
+    fetcher_stop(meta);
     placer_stop(meta);
     members_stop(meta);
     keeper_stop(meta);
@@ -128,4 +133,10 @@ unsigned meta_status(struct meta *meta, struct meta_group_status *ret_groups, un
     for (; g < meta->group_count && g < count; g++)
         group_status(meta, g, &ret_groups[g]);
     return g;
+}
+
+uint64_t meta_log_first(struct meta *meta) {
+    struct wal_status status;
+    wal_get_status(meta->wal, &status);
+    return status.oldest_lsn;
 }

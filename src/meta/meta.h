@@ -17,6 +17,8 @@ struct meta_options {
     struct place_map
         *genesis; /* founders, shards; proposed as InitCluster when the root group is empty */
     struct map_cache *maps; /* the newest map known; outlives the role */
+    uint64_t keep_bytes;    /* of log, for laggards; 0 = 1 GiB. Beyond it they fetch the state */
+    uint64_t segment_bytes; /* of the log; 0 = 64 MiB */
     struct rpc_client *client;
     struct rpc_server *server; /* handlers are added to it before it starts */
 };
@@ -25,6 +27,9 @@ struct meta_options {
  * server starts. */
 int meta_start(const struct meta_options *options, struct meta **ret_meta, struct err *err);
 struct meta *meta_stop(struct meta *meta);
+
+/* The oldest record that the log still has; they are counted from 1 at each start. */
+uint64_t meta_log_first(struct meta *meta);
 
 /* One group as this node sees it, for `quern status`. */
 struct meta_group_status {

@@ -20,6 +20,7 @@
 #define NODES_MAX 4
 #define WAIT_MS 15000
 #define MOVE_MS 60000
+#define QUEUED 1100 /* garbage records: 50 MiB of log */
 #define MISSED (3 * PAXOS_RING)
 
 struct test_node {
@@ -39,6 +40,7 @@ struct cluster {
     uint32_t count;
     struct test_node nodes[NODES_MAX];
     struct place_map *genesis;
+    uint64_t keep_bytes; /* of log; and its segments' size */
 };
 
 static struct cluster cluster;
@@ -68,6 +70,8 @@ static void node_begin(struct cluster *c, uint32_t i) {
                                    .boot = ++node->boot,
                                    .genesis = c->genesis,
                                    .maps = &node->maps,
+                                   .keep_bytes = c->keep_bytes,
+                                   .segment_bytes = c->keep_bytes,
                                    .client = node->rpc,
                                    .server = node->server};
     if (meta_start(&options, &node->meta, &err) != 0)
@@ -91,7 +95,7 @@ static void node_end(struct cluster *c, uint32_t i) {
 
 /* Of count nodes, the first of which hold the catalogue. */
 static void cluster_of(struct cluster *c, uint32_t count, uint32_t voters) {
-    *c = (struct cluster){.count = count};
+    *c = (struct cluster){.count = count, .keep_bytes = c->keep_bytes};
     assert_int_equal(temp_dir_make(c->dir), 0);
     c->genesis = place_map_new(count, 4, count);
     c->genesis->epoch = 1;
@@ -129,6 +133,7 @@ static int teardown(void **state) {
     for (uint32_t i = 0; i < c->count; i++)
         node_end(c, i);
     c->genesis = place_map_unref(c->genesis);
+    c->keep_bytes = 0;
     return temp_dir_remove(c->dir);
 }
 
@@ -276,16 +281,20 @@ static void wait_node_down(struct cluster *c, uint32_t at, uint32_t node_id, boo
     fail_msg("node %u never was %s in the map", node_id, down ? "down" : "up");
 }
 
-static void wait_applied(struct test_node *node, uint64_t slot) {
-    struct meta_group_status status = {0};
+static void wait_group_applied(struct test_node *node, uint32_t group, uint64_t slot) {
+    struct meta_group_status rows[8] = {0};
     for (uint64_t deadline_ns = clock_deadline_ms(WAIT_MS); clock_now_ns() < deadline_ns;
          usleep(2000)) {
-        meta_status(node->meta, &status, 1);
-        if (status.applied_upto >= slot)
+        meta_status(node->meta, rows, 8);
+        if (rows[group].applied_upto >= slot)
             return;
     }
-    fail_msg("it stays at slot %llu of %llu", (unsigned long long)status.applied_upto,
+    fail_msg("it stays at slot %llu of %llu", (unsigned long long)rows[group].applied_upto,
              (unsigned long long)slot);
+}
+
+static void wait_applied(struct test_node *node, uint64_t slot) {
+    wait_group_applied(node, 0, slot);
 }
 
 static void test_three_nodes_survive_their_leader(void **state) {
@@ -424,6 +433,93 @@ static void test_a_lost_disk_is_another_replica(void **state) {
     must_get(&c->nodes[2], "meanwhile");
 }
 
+/* ---- the state instead of the log ---- */
+
+static void queue_garbage(struct test_node *node, uint32_t ids) {
+    struct arena arena;
+    arena_init(&arena, 8 << 20);
+    Pb__QueueGarbage queue = PB__QUEUE_GARBAGE__INIT;
+    Pb__Command command = PB__COMMAND__INIT;
+    struct err err = {0};
+    Pb__Reply *reply;
+    queue.n_chunks = ids;
+    queue.chunks = arena_array(&arena, ProtobufCBinaryData, ids);
+    struct id128 *id = arena_array(&arena, struct id128, ids);
+    for (uint32_t i = 0; i < ids; i++) {
+        id[i] = random_id128();
+        queue.chunks[i] = pb_id(&id[i]);
+    }
+    command.op_case = PB__COMMAND__OP_QUEUE_GARBAGE;
+    command.queue_garbage = &queue;
+    if (meta_submit(node->client, 1, &command, clock_deadline_ms(WAIT_MS), &arena, &reply, &err) !=
+        0)
+        fail_msg("%s", err.text);
+    arena_fini(&arena);
+}
+
+static size_t count_garbage(struct test_node *node) {
+    struct arena arena;
+    arena_init(&arena, 64 << 20);
+    Pb__ListGarbage list = PB__LIST_GARBAGE__INIT;
+    Pb__Query query = PB__QUERY__INIT;
+    Pb__Reply *reply;
+    struct err err = {0};
+    list.queued_before_ms = UINT64_MAX;
+    list.limit = 1000;
+    query.op_case = PB__QUERY__OP_LIST_GARBAGE;
+    query.list_garbage = &list;
+    if (meta_query(node->client, 1, &query, clock_deadline_ms(WAIT_MS), &arena, &reply, &err) != 0)
+        fail_msg("%s", err.text);
+    size_t count = reply->n_garbage;
+    arena_fini(&arena);
+    return count;
+}
+
+/* One of three is away while the others' logs are trimmed past what it has. */
+static void test_a_laggard_fetches_the_state(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    c->keep_bytes = 8 << 20;
+    cluster_begin(c, 3);
+    must_create(&c->nodes[0], "before");
+    uint32_t leader = wait_leader(c), away = (leader + 1) % 3, other = (leader + 2) % 3;
+    node_end(c, away);
+    for (uint32_t i = 0; i < QUEUED; i++)
+        queue_garbage(&c->nodes[leader], 3000);
+    for (uint64_t from; (from = meta_log_first(c->nodes[leader].meta)) <= 1;)
+        usleep(10000);
+    for (uint64_t from; (from = meta_log_first(c->nodes[other].meta)) <= 1;)
+        usleep(10000);
+    size_t garbage = count_garbage(&c->nodes[other]);
+    node_begin(c, away);
+    must_create(&c->nodes[away], "after");
+    struct meta_group_status rows[3];
+    meta_status(c->nodes[leader].meta, rows, 3);
+    for (uint32_t g = 0; g < 3; g++)
+        wait_group_applied(&c->nodes[away], g, rows[g].applied_upto);
+    node_end(c, leader);
+    must_get(&c->nodes[away], "before");
+    must_get(&c->nodes[away], "after");
+    assert_int_equal(count_garbage(&c->nodes[away]), garbage);
+    node_end(c, away); /* what was installed outlives a start */
+    node_begin(c, away);
+    queue_garbage(&c->nodes[away], 1);
+    assert_int_equal(count_garbage(&c->nodes[away]), garbage);
+    must_get(&c->nodes[away], "after");
+
+    node_begin(c, leader);
+    must_get(&c->nodes[leader], "after");
+    node_end(c, away); /* without a state store it is another replica */
+    char path[TEMP_DIR_SIZE + 32];
+    snprintf(path, sizeof path, "%s/state", c->nodes[away].dir);
+    assert_int_equal(temp_dir_remove(path), 0);
+    node_begin(c, away);
+    wait_placed(c, 7);
+    node_end(c, other);
+    must_get(&c->nodes[away], "before");
+    assert_int_equal(count_garbage(&c->nodes[away]), garbage);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_one_node_keeps_what_it_acknowledged, teardown),
@@ -432,6 +528,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_three_nodes_survive_their_leader, teardown),
         cmocka_unit_test_teardown(test_client_without_a_replica, teardown),
         cmocka_unit_test_teardown(test_groups_move_with_the_voters, teardown),
+        cmocka_unit_test_teardown(test_a_laggard_fetches_the_state, teardown),
         cmocka_unit_test_teardown(test_a_lost_disk_is_another_replica, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

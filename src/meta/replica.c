@@ -95,7 +95,9 @@ static void on_config_changed(void *context, const struct paxos_config *config) 
 }
 
 static void on_fetch_snapshot(void *context, const struct paxos_fetch *fetch) {
-    (void)context, (void)fetch;
+    struct group *group = context;
+    group->wants_state = true;
+    fetcher_want(group, fetch);
 }
 
 static void on_diverged(void *context, uint64_t slot) {

@@ -137,3 +137,11 @@ int replicas_set_trimmed(struct replicas *replicas, const uint64_t *upto, uint32
     pthread_mutex_unlock(&replicas->mutex);
     return r;
 }
+
+int replicas_set_trimmed_of(struct replicas *replicas, uint32_t group, uint64_t upto,
+                            struct err *err) {
+    uint64_t all[PLACE_GROUPS_MAX] = {0};
+    ASSERT(group < PLACE_GROUPS_MAX);
+    all[group] = upto;
+    return replicas_set_trimmed(replicas, all, PLACE_GROUPS_MAX, err);
+}

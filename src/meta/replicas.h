@@ -50,5 +50,8 @@ int replicas_drop(struct replicas *replicas, uint32_t group, struct err *err);
 /* By group, count of them; before the log is trimmed. */
 int replicas_set_trimmed(struct replicas *replicas, const uint64_t *upto, uint32_t count,
                          struct err *err);
+/* One group's: its state came from elsewhere. */
+int replicas_set_trimmed_of(struct replicas *replicas, uint32_t group, uint64_t upto,
+                            struct err *err);
 
 #endif

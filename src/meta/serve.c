@@ -27,6 +27,13 @@ struct server_of_slots {
     bool stopping;
 };
 
+/* The log has the slot no more: the state as of a later one can be had. */
+static void offer_state(struct group *group, const struct paxos_serve *serve, struct peer *peer) {
+    uint64_t applied = atomic_load(&group->applied);
+    if (applied >= serve->from_slot)
+        peer_send(peer, paxos_snapshot_new(drive_paxos(group->drive), serve, applied));
+}
+
 void slot_server_ask(struct group *group, const struct paxos_serve *serve) {
     struct meta *meta = group->meta;
     struct server_of_slots *server = meta->slot_server;
@@ -51,6 +58,8 @@ void slot_server_ask(struct group *group, const struct paxos_serve *serve) {
         }
     }
     pthread_mutex_unlock(&server->mutex);
+    if (slots_get(&group->slots, serve->from_slot) == 0)
+        offer_state(group, serve, peer);
 }
 
 /* Adds what can be had; false at the first slot that cannot, or when the message is full. */

@@ -157,4 +157,5 @@ void server_add_handlers(struct meta *meta, struct rpc_server *server) {
     rpc_server_handle(server, RPC_META_MAKE, handle_host, meta);
     rpc_server_handle(server, RPC_META_DROP, handle_host, meta);
     rpc_server_handle(server, RPC_META_VIEW, handle_view, meta);
+    rpc_server_handle(server, RPC_META_SNAPSHOT, snapshot_serve, meta);
 }

@@ -1,6 +1,7 @@
 /* The state store behind the catalogue's table of functions. */
 #include "meta/state.h"
 
+#include <assert.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -106,17 +107,21 @@ static struct span applied_key(uint32_t group, char key[APPLIED_KEY_SIZE]) {
     return (struct span){key, APPLIED_KEY_SIZE};
 }
 
-#define APPLIED_HEAD (8 + PAXOS_DIGEST + 8 + PAXOS_DIGEST + 8 + 4)
-#define APPLIED_MEMBER 12
-#define APPLIED_SIZE_MAX (APPLIED_HEAD + APPLIED_MEMBER * PAXOS_MEMBERS_MAX)
+#define APPLIED_HEAD 72u
+#define APPLIED_MEMBER 12u
 
-static size_t applied_encode(const struct state_applied *applied, uint8_t *bytes) {
+static_assert(APPLIED_HEAD + APPLIED_MEMBER * PAXOS_MEMBERS_MAX <= STATE_APPLIED_SIZE_MAX,
+              "all members fit");
+
+size_t state_encode(const struct state_applied *applied, uint8_t bytes[STATE_APPLIED_SIZE_MAX]) {
     le64_put(bytes, applied->slot);
     memcpy(bytes + 8, applied->chain, PAXOS_DIGEST);
     le64_put(bytes + 24, applied->check.slot);
     memcpy(bytes + 32, applied->check.digest, PAXOS_DIGEST);
     le64_put(bytes + 48, applied->config.slot);
     le32_put(bytes + 56, applied->config.count);
+    le32_put(bytes + 60, applied->generation);
+    le64_put(bytes + 64, applied->void_upto);
     uint8_t *to = bytes + APPLIED_HEAD;
     for (uint32_t i = 0; i < applied->config.count; i++, to += APPLIED_MEMBER) {
         le32_put(to, applied->config.members[i].node);
@@ -126,7 +131,7 @@ static size_t applied_encode(const struct state_applied *applied, uint8_t *bytes
     return (size_t)(to - bytes);
 }
 
-static bool applied_decode(struct span value, struct state_applied *ret_applied) {
+bool state_decode(struct span value, struct state_applied *ret_applied) {
     const uint8_t *bytes = (const uint8_t *)value.data, *from = bytes + APPLIED_HEAD;
     if (value.size < APPLIED_HEAD)
         return false;
@@ -136,6 +141,8 @@ static bool applied_decode(struct span value, struct state_applied *ret_applied)
     memcpy(applied.check.digest, bytes + 32, PAXOS_DIGEST);
     applied.config.slot = le64_get(bytes + 48);
     applied.config.count = le32_get(bytes + 56);
+    applied.generation = le32_get(bytes + 60);
+    applied.void_upto = le64_get(bytes + 64);
     if (applied.config.count > PAXOS_MEMBERS_MAX ||
         value.size != APPLIED_HEAD + APPLIED_MEMBER * applied.config.count)
         return false;
@@ -144,26 +151,27 @@ static bool applied_decode(struct span value, struct state_applied *ret_applied)
             (struct paxos_member){le32_get(from), le32_get(from + 4), le32_get(from + 8) != 0};
     *ret_applied = applied;
     return applied.config.slot <= applied.slot && applied.check.slot <= applied.slot &&
+           applied.void_upto <= applied.slot && applied.generation <= 1 &&
            (applied.config.count == 0 || paxos_config_is_sane(&applied.config));
 }
 
 void state_put_applied(struct kv_batch *batch, uint32_t group,
                        const struct state_applied *applied) {
     char key[APPLIED_KEY_SIZE];
-    uint8_t bytes[APPLIED_SIZE_MAX];
-    size_t size = applied_encode(applied, bytes);
+    uint8_t bytes[STATE_APPLIED_SIZE_MAX];
+    size_t size = state_encode(applied, bytes);
     kv_batch_put(batch, applied_key(group, key), (struct span){(const char *)bytes, size});
 }
 
-int state_get_applied(struct kv *kv, uint32_t group, struct state_applied *ret_applied,
-                      struct err *err) {
+int state_get_applied(struct kv *kv, const struct kv_snapshot *snapshot, uint32_t group,
+                      struct state_applied *ret_applied, struct err *err) {
     char key[APPLIED_KEY_SIZE];
     _cleanup_(buf_finip) struct buf value = BUF_INIT;
     *ret_applied = (struct state_applied){0};
-    int r = kv_get(kv, NULL, applied_key(group, key), &value, err);
+    int r = kv_get(kv, snapshot, applied_key(group, key), &value, err);
     if (r == ERR_NOT_FOUND)
         return 0;
-    if (r == 0 && !applied_decode(buf_span(&value), ret_applied))
+    if (r == 0 && !state_decode(buf_span(&value), ret_applied))
         r = err_set(err, ERR_CORRUPT, "what is said to be applied of group %u makes no sense",
                     group);
     return r;
@@ -192,9 +200,9 @@ void state_advance(struct state_applied *applied, const struct paxos_value *valu
 #define ERASE_KEYS 1024u /* in a batch */
 
 /* Deletes some keys; *ret_more tells whether there may be others. */
-static int erase_some(struct kv *kv, uint32_t group, struct kv_batch *batch, bool *ret_more,
+static int erase_some(struct kv *kv, uint32_t space, struct kv_batch *batch, bool *ret_more,
                       struct err *err) {
-    char prefix[2] = {(char)(group >> 8), (char)group};
+    char prefix[2] = {(char)(space >> 8), (char)space};
     uint32_t count = 0;
     struct kv_iter *iter = kv_iter_new(kv, NULL);
     for (kv_iter_seek(iter, (struct span){prefix, sizeof prefix});
@@ -210,14 +218,21 @@ static int erase_some(struct kv *kv, uint32_t group, struct kv_batch *batch, boo
     return r != 0 ? r : kv_write(kv, batch, err);
 }
 
-int state_erase(struct kv *kv, uint32_t group, struct err *err) {
-    char key[APPLIED_KEY_SIZE];
+int state_erase(struct kv *kv, uint32_t group, uint32_t generation, struct err *err) {
     struct kv_batch *batch = kv_batch_new(kv);
     bool more = true;
     int r = 0;
-    kv_batch_delete(batch, applied_key(group, key));
     while (r == 0 && more)
-        r = erase_some(kv, group, batch, &more, err);
+        r = erase_some(kv, catalog_space(group, generation), batch, &more, err);
+    kv_batch_free(batch);
+    return r;
+}
+
+int state_forget(struct kv *kv, uint32_t group, struct err *err) {
+    char key[APPLIED_KEY_SIZE];
+    struct kv_batch *batch = kv_batch_new(kv);
+    kv_batch_delete(batch, applied_key(group, key));
+    int r = kv_write(kv, batch, err);
     kv_batch_free(batch);
     return r;
 }
