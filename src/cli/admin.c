@@ -6,6 +6,9 @@
 
 #include "base/cleanup.h"
 
+#define READ_IDLE_MS 10000u   /* a wait is answered sooner */
+#define SUBMIT_IDLE_MS 60000u /* a job's inputs may be many */
+
 int admin_get(struct client *client, const char *path, const struct uri_param *params,
               size_t param_count, json_t **ret_json, struct err *err) {
     _cleanup_(client_response_finip) struct client_response response = CLIENT_RESPONSE_INIT;
@@ -20,6 +23,27 @@ int admin_get(struct client *client, const char *path, const struct uri_param *p
         return err_set(err, ERR_PROTOCOL, "the reply is not JSON: %s", where.text);
     *ret_json = json;
     return 0;
+}
+
+int admin_request(struct client *client, const char *method, const char *path, json_t *body,
+                  json_t **ret_reply, struct err *err) {
+    _cleanup_(client_response_finip) struct client_response response = CLIENT_RESPONSE_INIT;
+    _cleanup_(freep) char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    uint64_t idle_ms_max = body != NULL ? SUBMIT_IDLE_MS : READ_IDLE_MS;
+    json_decref(body);
+    const struct http1_header type = {SPAN_LITERAL("Content-Type"),
+                                      SPAN_LITERAL("application/json")};
+    const struct client_request request = {.method = method,
+                                           .path = path,
+                                           .body = span_of(text),
+                                           .headers = &type,
+                                           .header_count = text != NULL,
+                                           .idle_ms_max = idle_ms_max};
+    int status = client_perform(client, &request, &response, err);
+    if (status != 0)
+        return status;
+    *ret_reply = json_loadb(response.body.data, response.body.size, 0, NULL);
+    return *ret_reply != NULL ? 0 : err_set(err, ERR_PROTOCOL, "the server's reply is not JSON");
 }
 
 const char *admin_text(const json_t *object, const char *name) {

@@ -11,6 +11,10 @@
 int admin_get(struct client *client, const char *path, const struct uri_param *params,
               size_t param_count, json_t **ret_json, struct err *err);
 
+/* Any method, with a body (NULL for none; dropped). The caller drops *ret_reply. */
+int admin_request(struct client *client, const char *method, const char *path, json_t *body,
+                  json_t **ret_reply, struct err *err);
+
 /* Members of an object, with a default when absent or of another type. */
 const char *admin_text(const json_t *object, const char *name);
 long long admin_number(const json_t *object, const char *name);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/admin.h"
 #include "cli/command.h"
 #include "cli/job_api.h"
 #include "cli/options.h"
@@ -58,7 +59,7 @@ static int show(struct client *client, const char *name, bool as_json, int *ret_
         char path[192];
         json_t *reply;
         snprintf(path, sizeof path, "/-/api/v1/jobs/%.100s", name);
-        int status = job_request(client, "GET", path, NULL, &reply, err);
+        int status = admin_request(client, "GET", path, NULL, &reply, err);
         if (status == 0 && json_dumpf(reply, stdout, JSON_INDENT(2)) == 0)
             putchar('\n');
         if (status == 0)

@@ -6,39 +6,17 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cli/admin.h"
 #include "cli/progress.h"
 
 #define PATH_SIZE 192
-#define READ_IDLE_MS 10000u   /* a wait is answered sooner */
-#define SUBMIT_IDLE_MS 60000u /* its inputs may be many */
 
 bool job_is_running(const struct job_info *job) {
     return strcmp(job->state, "running") == 0;
 }
 
-int job_request(struct client *client, const char *method, const char *path, json_t *body,
-                json_t **ret_reply, struct err *err) {
-    _cleanup_(client_response_finip) struct client_response response = CLIENT_RESPONSE_INIT;
-    _cleanup_(freep) char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-    uint64_t idle_ms_max = body != NULL ? SUBMIT_IDLE_MS : READ_IDLE_MS;
-    json_decref(body);
-    const struct http1_header type = {SPAN_LITERAL("Content-Type"),
-                                      SPAN_LITERAL("application/json")};
-    const struct client_request request = {.method = method,
-                                           .path = path,
-                                           .body = span_of(text),
-                                           .headers = &type,
-                                           .header_count = text != NULL,
-                                           .idle_ms_max = idle_ms_max};
-    int status = client_perform(client, &request, &response, err);
-    if (status != 0)
-        return status;
-    *ret_reply = json_loadb(response.body.data, response.body.size, 0, NULL);
-    return *ret_reply != NULL ? 0 : err_set(err, ERR_PROTOCOL, "the server's reply is not JSON");
-}
-
 int job_submit(struct client *client, json_t *spec, json_t **ret_reply, struct err *err) {
-    return job_request(client, "POST", "/-/api/v1/jobs", spec, ret_reply, err);
+    return admin_request(client, "POST", "/-/api/v1/jobs", spec, ret_reply, err);
 }
 
 static const char *job_path(const char *name, const char *what, char path[PATH_SIZE]) {
@@ -85,7 +63,7 @@ int job_get(struct client *client, const char *name, bool wait, struct job_info 
     char path[PATH_SIZE];
     json_t *reply;
     int status =
-        job_request(client, "GET", job_path(name, wait ? "/wait" : "", path), NULL, &reply, err);
+        admin_request(client, "GET", job_path(name, wait ? "/wait" : "", path), NULL, &reply, err);
     if (status != 0)
         return status;
     job_read_info(reply, ret_job);
@@ -96,7 +74,7 @@ int job_get(struct client *client, const char *name, bool wait, struct job_info 
 int job_cancel(struct client *client, const char *name, struct err *err) {
     char path[PATH_SIZE];
     json_t *reply;
-    int status = job_request(client, "POST", job_path(name, "/cancel", path), NULL, &reply, err);
+    int status = admin_request(client, "POST", job_path(name, "/cancel", path), NULL, &reply, err);
     if (status == 0)
         json_decref(reply);
     return status;
@@ -128,7 +106,7 @@ int job_print_errors(struct client *client, const char *name, FILE *file, struct
     char path[PATH_SIZE];
     json_t *reply, *group;
     size_t index;
-    int status = job_request(client, "GET", job_path(name, "/errors", path), NULL, &reply, err);
+    int status = admin_request(client, "GET", job_path(name, "/errors", path), NULL, &reply, err);
     if (status != 0)
         return status;
     json_array_foreach(json_object_get(reply, "groups"), index, group) print_group(file, group);

@@ -40,11 +40,6 @@ int job_get(struct client *client, const char *name, bool wait, struct job_info 
             struct err *err);
 int job_cancel(struct client *client, const char *name, struct err *err);
 
-/* One request of the admin API: method, path and body (NULL for none; dropped); the reply in JSON.
- */
-int job_request(struct client *client, const char *method, const char *path, json_t *body,
-                json_t **ret_reply, struct err *err);
-
 /* From one job's JSON; what is missing stays empty. */
 void job_read_info(json_t *json, struct job_info *ret_job);
 

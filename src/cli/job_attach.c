@@ -14,9 +14,10 @@
 #include "base/cleanup.h"
 #include "os/clock.h"
 
-#define GIVE_UP_MS 60000u    /* without any server that answers */
-#define STREAM_IDLE_MS 8000u /* the job is slow or the server hangs: to ask another costs little   \
-                              */
+#define GIVE_UP_MS 60000u /* without any server that answers */
+#define STREAM_IDLE_MS                                                                             \
+    8000u /* the job is slow or the server hangs: to ask another costs little                      \
+           */
 #define RETRY_MS 100u
 #define PROGRESS_MS 500u
 

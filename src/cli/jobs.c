@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "cli/admin.h"
 #include "cli/command.h"
 #include "cli/job_api.h"
 #include "cli/options.h"
@@ -37,7 +38,7 @@ static void print_job(const struct job_info *job) {
 static int list(struct client *client, bool as_json, struct err *err) {
     json_t *reply, *one;
     size_t index;
-    int status = job_request(client, "GET", "/-/api/v1/jobs", NULL, &reply, err);
+    int status = admin_request(client, "GET", "/-/api/v1/jobs", NULL, &reply, err);
     if (status != 0)
         return status;
     json_array_foreach(json_object_get(reply, "jobs"), index, one) {

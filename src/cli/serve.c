@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/join.h"
 #include "cli/options.h"
 #include "node/node.h"
 #include "os/clock.h"
@@ -38,7 +39,7 @@ static const struct option_row rows[] = {
     ROW(data, "DIR", "data directory (./quern-data)"),
     ROW(listen, "HOST:PORT", "S3 and console (127.0.0.1:9000)"),
     ROW(peer, "HOST:PORT", "other nodes (127.0.0.1:9100)"),
-    ROW(join, "HOST:PORT", "a node of the cluster to join; not there yet"),
+    ROW(join, "HOST:PORT", "join the cluster of the node whose S3 answers there"),
     ROW(roles, "LIST", "what it does: all of " ROLES),
     ROW(zone, "ZONE", "what fails together, for example a rack"),
     ROW(name, "NAME", "of the node (node1)"),
@@ -50,12 +51,18 @@ static const struct option_row rows[] = {
 static const struct usage usage = {
     .name = "serve",
     .operands = "",
-    .about = "Runs a node until SIGTERM or SIGINT. On an empty directory it forms a cluster of one "
-             "node, and writes the\n"
-             "root user's keys to DIR/credentials (QUERN_ACCESS_KEY and QUERN_SECRET_KEY are taken "
-             "if they are set).\n"
-             "Prints one line, 'ready http://HOST:PORT', once it serves.",
-    .example = "quern serve --data /srv/quern --listen 0.0.0.0:9000",
+    .about =
+        "Runs a node until SIGTERM or SIGINT. On an empty directory it forms a cluster of one "
+        "node, and writes the\n"
+        "root user's keys to DIR/credentials (QUERN_ACCESS_KEY and QUERN_SECRET_KEY are taken "
+        "if they are set).\n"
+        "With --join it becomes a node of a running cluster, whose keys it needs in those two; "
+        "--listen and --peer are\n"
+        "then the addresses by which others reach it. 'quern node add' lets it keep the "
+        "catalogue, too.\n"
+        "Prints one line, 'ready http://HOST:PORT', once it serves.",
+    .example = "quern serve --data /srv/quern --listen 0.0.0.0:9000\n"
+               "quern serve --data /srv/quern --listen b:9000 --peer b:9100 --name b --join a:9000",
     .options = rows,
 };
 
@@ -86,10 +93,8 @@ static int read_config(struct values *values) {
 }
 
 static int check_values(const struct values *values) {
-    if (values->join != NULL)
-        return options_misuse(&usage,
-                              "joining a running cluster is not there yet; quern dev --nodes N "
-                              "forms one of N nodes");
+    if (values->join != NULL && values->name == NULL)
+        return options_misuse(&usage, "--join needs a --name that no node of the cluster has");
     if (values->roles != NULL && strcmp(values->roles, ROLES) != 0)
         return options_misuse(&usage, "a node runs all roles so far: " ROLES);
     return OPTIONS_GO;
@@ -185,7 +190,9 @@ int cli_serve(int argc, char **argv) {
     };
     struct node *node = NULL;
     struct err err = {0};
-    status = node_start(&options, &node, &err);
+    status = values.join != NULL ? join_cluster(&options, values.join, &err) : 0;
+    if (status == 0)
+        status = node_start(&options, &node, &err);
     if (status != 0)
         return options_fail(&usage, &err, status);
     log_info("quern " QUERN_VERSION ", data in %s, keys in %s", options.dir,

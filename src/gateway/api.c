@@ -102,19 +102,58 @@ static json_t *node_json(struct gateway *gateway, const struct place_map *map,
                      store);
 }
 
-static json_t *groups_json(struct gateway *gateway) {
+static json_t *ids_json(const uint32_t *ids, uint32_t count) {
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < count; i++)
+        json_array_append_new(list, json_integer(ids[i]));
+    return list;
+}
+
+/* voters: who they are; placed: who they shall be. */
+static json_t *group_json(const struct place_map *map, const struct meta_group_status *group) {
+    const struct place_group *placed = &map->groups[group->group];
+    return json_pack("{s:i, s:s, s:i, s:o, s:o, s:I, s:I, s:I}", "group", (int)group->group, "kind",
+                     group->group == META_ROOT ? "root" : "shard", "leader", (int)group->leader,
+                     "voters", ids_json(group->voters, group->voter_count), "placed",
+                     ids_json(placed->nodes, placed->count), "ballot",
+                     (json_int_t)group->ballot_round, "chosen_upto", (json_int_t)group->chosen_upto,
+                     "applied_upto", (json_int_t)group->applied_upto);
+}
+
+static bool is_missing(const struct meta_group_status *groups, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        if (!groups[i].hosted)
+            return true;
+    return false;
+}
+
+/* What this node has replicas of, as it sees them; the others as a node does that has one. */
+static unsigned groups_ask(struct gateway *gateway, const struct place_map *map,
+                           struct meta_group_status *groups) {
+    const struct gateway_options *options = &gateway->options;
+    unsigned count =
+        options->local_meta != NULL ? meta_status(options->local_meta, groups, GROUPS_MAX) : 0;
+    for (uint32_t n = 0; n < map->node_count && is_missing(groups, count); n++) {
+        struct meta_group_status others[GROUPS_MAX];
+        const struct place_node *node = &map->nodes[n];
+        unsigned known;
+        if (node->down || node->id == options->self ||
+            meta_remote_status(options->rpc, node->id, clock_deadline_ms(NODE_MS_MAX), others,
+                               count, &known, NULL) != 0)
+            continue;
+        for (unsigned i = 0; i < known; i++)
+            if (!groups[i].hosted && others[i].hosted)
+                groups[i] = others[i];
+    }
+    return count;
+}
+
+static json_t *groups_json(struct gateway *gateway, const struct place_map *map) {
     struct meta_group_status groups[GROUPS_MAX];
     json_t *list = json_array();
-    unsigned count = gateway->options.local_meta != NULL
-                         ? meta_status(gateway->options.local_meta, groups, GROUPS_MAX)
-                         : 0;
-    for (unsigned i = 0; i < count && i < GROUPS_MAX; i++)
-        json_array_append_new(
-            list, json_pack("{s:i, s:s, s:i, s:I, s:I, s:I}", "group", (int)groups[i].group, "kind",
-                            groups[i].group == META_ROOT ? "root" : "shard", "leader",
-                            (int)groups[i].leader, "ballot", (json_int_t)groups[i].ballot_round,
-                            "chosen_upto", (json_int_t)groups[i].chosen_upto, "applied_upto",
-                            (json_int_t)groups[i].applied_upto));
+    unsigned count = groups_ask(gateway, map, groups);
+    for (unsigned i = 0; i < count; i++)
+        json_array_append_new(list, group_json(map, &groups[i]));
     return list;
 }
 
@@ -131,7 +170,7 @@ int api_status(struct request *request) {
                   (int)gateway->options.self, "epoch", (json_int_t)map->epoch, "replicas",
                   (int)map->replicas, "slices", (int)place_slice_count(map), "uptime_ms",
                   (json_int_t)(clock_wall_ms() - gateway->started_ms), "nodes", nodes, "groups",
-                  groups_json(gateway), "sandbox", "level", gateway->options.sandbox_level,
+                  groups_json(gateway, map), "sandbox", "level", gateway->options.sandbox_level,
                   "reason", gateway->options.sandbox_reason);
     place_map_unref(map);
     return api_reply(request, 200, status);

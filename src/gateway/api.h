@@ -10,6 +10,8 @@ int api_healthz(struct request *request);
 int api_readyz(struct request *request);
 int api_status(struct request *request);
 int api_ring(struct request *request);
+int api_node_join(struct request *request);
+int api_node_set(struct request *request);
 int api_jobs(struct request *request);
 int api_job_submit(struct request *request);
 int api_job_get(struct request *request);  /* the job itself, /wait, /output, /errors */

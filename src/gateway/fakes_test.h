@@ -119,6 +119,13 @@ unsigned meta_status(struct meta *meta, struct meta_group_status *ret_groups, un
     return 0;
 }
 
+int meta_remote_status(struct rpc_client *client, uint32_t node, uint64_t deadline_ns,
+                       struct meta_group_status *ret_groups, unsigned room, unsigned *ret_count,
+                       struct err *err) {
+    (void)client, (void)node, (void)deadline_ns, (void)ret_groups, (void)room, (void)ret_count;
+    return err_set(err, ERR_REFUSED, "there are no other nodes");
+}
+
 /* ---- store ---- */
 
 static void fake_store_fini(struct store_client *store) {

@@ -10,9 +10,6 @@
 #include "meta/replicas.h"
 #include "os/file.h"
 
-#define LISTEN_DEFAULT "127.0.0.1:9000"
-#define PEER_DEFAULT "127.0.0.1:9100"
-
 const char *node_dir_path(const struct node_dir *dir, const char *name, char *path) {
     snprintf(path, PATH_MAX, "%s/%s", dir->path, name);
     return path;
@@ -70,7 +67,9 @@ static int count_boot(struct node_dir *dir, struct err *err) {
         if (*end != '\n' || boot == 0 || boot >= UINT32_MAX)
             return err_set(err, ERR_CORRUPT, "%s is damaged", path);
     }
-    if (boot == 0)
+    if (boot == 0 && dir->identity.joined)
+        status = 0;
+    else if (boot == 0)
         status = replicas_found(node_dir_path(dir, "meta", meta), dir->identity.map,
                                 dir->identity.node_id, err);
     if (boot == 0 && status != 0)

@@ -16,6 +16,8 @@
 #include "node/identity.h"
 #include "node/node.h"
 
+#define LISTEN_DEFAULT "127.0.0.1:9000"
+#define PEER_DEFAULT "127.0.0.1:9100"
 #define KEY_SIZE 129 /* of an access or secret key, with the NUL */
 
 struct credentials {

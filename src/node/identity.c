@@ -4,13 +4,13 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "os/file.h"
 #include "os/random.h"
 
-#define FILE_BYTES_MAX ((size_t)1 << 20)
 #define SHARDS 8u
 #define SLICE_BITS 12u
 #define REPLICAS_MAX 3u
@@ -86,10 +86,11 @@ static json_t *print_identity(const struct identity *identity) {
     for (uint32_t i = 0; i < map->node_count; i++)
         json_array_append_new(members, print_node(&map->nodes[i]));
     char cluster[ID128_HEX_SIZE];
-    return json_pack("{si ss si si si si so so}", "format", IDENTITY_FORMAT, "cluster",
-                     id128_print(map->cluster_id, cluster), "node", (int)identity->node_id,
-                     "shards", (int)map->shards, "replicas", (int)map->replicas, "slice_bits",
-                     (int)map->slice_bits, "voters", voters, "members", members);
+    return json_pack("{si sb ss si si si si so so}", "format", IDENTITY_FORMAT, "joined",
+                     identity->joined, "cluster", id128_print(map->cluster_id, cluster), "node",
+                     (int)identity->node_id, "shards", (int)map->shards, "replicas",
+                     (int)map->replicas, "slice_bits", (int)map->slice_bits, "voters", voters,
+                     "members", members);
 }
 
 int identity_write(const char *path, const struct identity *identity, struct err *err) {
@@ -134,12 +135,12 @@ static bool read_voters(json_t *voters, struct place_map *map) {
 }
 
 static bool read_map(json_t *json, struct identity *identity) {
-    int node, shards, replicas, slice_bits;
+    int node, shards, replicas, slice_bits, joined = 0;
     const char *cluster;
     json_t *voters, *members;
-    if (json_unpack(json, "{ss si si si si so so}", "cluster", &cluster, "node", &node, "shards",
-                    &shards, "replicas", &replicas, "slice_bits", &slice_bits, "voters", &voters,
-                    "members", &members) != 0)
+    if (json_unpack(json, "{ss si si si si so so s?b}", "cluster", &cluster, "node", &node,
+                    "shards", &shards, "replicas", &replicas, "slice_bits", &slice_bits, "voters",
+                    &voters, "members", &members, "joined", &joined) != 0)
         return false;
     size_t count = json_array_size(members);
     if (count == 0 || count > PLACE_NODES_MAX || shards < 1 || shards >= PLACE_GROUPS_MAX ||
@@ -150,9 +151,10 @@ static bool read_map(json_t *json, struct identity *identity) {
         place_map_new((uint32_t)count, (uint32_t)slice_bits, (uint32_t)replicas);
     identity->map = map;
     identity->node_id = (uint32_t)node;
+    identity->joined = joined != 0;
     if (map == NULL || !id128_parse(span_of(cluster), &map->cluster_id))
         return false;
-    map->epoch = 1;
+    map->epoch = joined ? 0 : 1;
     map->shards = (uint32_t)shards;
     for (size_t i = 0; i < count; i++)
         if (!read_node(json_array_get(members, i), &map->nodes[i]))
@@ -161,24 +163,21 @@ static bool read_map(json_t *json, struct identity *identity) {
         return false;
     assign_roles(map);
     place_groups(map);
-    return place_assign(map, NULL, NULL) == 0;
+    return joined || place_assign(map, NULL, NULL) == 0;
 }
 
-int identity_read(const char *path, struct identity *ret_identity, struct err *err) {
-    _cleanup_(buf_finip) struct buf text = BUF_INIT;
-    int status = file_read_whole(path, FILE_BYTES_MAX, &text, err);
-    if (status != 0)
-        return status;
+static int parse(const char *path, struct span text, struct identity *ret_identity,
+                 struct err *err) {
     json_error_t where;
     _cleanup_(json_decrefp) json_t *json =
         json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &where);
     if (json == NULL)
         return err_set(err, ERR_CORRUPT, "%s: line %d: %s", path, where.line, where.text);
     json_int_t format = json_integer_value(json_object_get(json, "format"));
-    if (format > IDENTITY_FORMAT)
+    if (format > IDENTITY_FORMAT || format == 1)
         return err_set(err, ERR_VERSION,
-                       "%s was written by a newer quern (format %lld; this one knows %d)", path,
-                       (long long)format, IDENTITY_FORMAT);
+                       "%s was written by %s quern (format %lld; this one knows %d)", path,
+                       format == 1 ? "an older" : "a newer", (long long)format, IDENTITY_FORMAT);
     struct identity identity = {0};
     if (format < 1 || !read_map(json, &identity)) {
         identity_fini(&identity);
@@ -186,4 +185,48 @@ int identity_read(const char *path, struct identity *ret_identity, struct err *e
     }
     *ret_identity = identity;
     return 0;
+}
+
+int identity_read(const char *path, struct identity *ret_identity, struct err *err) {
+    _cleanup_(buf_finip) struct buf text = BUF_INIT;
+    int status = file_read_whole(path, IDENTITY_BYTES_MAX, &text, err);
+    return status != 0 ? status : parse(path, buf_span(&text), ret_identity, err);
+}
+
+int identity_accept(const char *path, struct span text, struct err *err) {
+    struct identity identity;
+    int status = parse("what the cluster answered", text, &identity, err);
+    if (status != 0)
+        return err_set(err, ERR_PROTOCOL, "%s", err_message(err, status));
+    status = identity_write(path, &identity, err);
+    identity_fini(&identity);
+    return status;
+}
+
+static bool same_group(const struct place_group *a, const struct place_group *b) {
+    for (uint32_t i = 0; i < a->count; i++)
+        if (!place_group_has(b, a->nodes[i]))
+            return false;
+    return a->count == b->count;
+}
+
+int identity_renew(const char *path, struct identity *identity, struct place_map *newest,
+                   struct err *err) {
+    const struct place_group *root = &newest->groups[0];
+    const struct place_map *known = identity->map;
+    if (!identity->joined ||
+        (known->node_count == newest->node_count && same_group(&known->groups[0], root)))
+        return 0;
+    struct place_map *map = place_map_new(newest->node_count, newest->slice_bits, newest->replicas);
+    if (map == NULL)
+        return err_set(err, ERR_NOMEM, "an identity");
+    memcpy(map->nodes, newest->nodes, newest->node_count * sizeof *map->nodes);
+    map->cluster_id = newest->cluster_id;
+    map->shards = newest->shards;
+    map->voter_count = root->count;
+    memcpy(map->voters, root->nodes, root->count * sizeof *root->nodes);
+    struct identity renewed = {identity->node_id, true, map};
+    int status = identity_self(&renewed) != NULL ? identity_write(path, &renewed, err) : 0;
+    place_map_unref(map);
+    return status;
 }

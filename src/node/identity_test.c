@@ -63,12 +63,41 @@ static void test_refused(void **state) {
     refuse("", ERR_CORRUPT);
     refuse("{", ERR_CORRUPT);
     refuse("[]", ERR_CORRUPT);
-    refuse("{\"format\": 2}", ERR_VERSION);
-    refuse("{\"format\": 1}", ERR_CORRUPT);
-    refuse("{\"format\": 1, \"cluster\": \"00\", \"node\": 1, \"shards\": 8, \"replicas\": 3, "
+    refuse("{\"format\": 3}", ERR_VERSION);
+    refuse("{\"format\": 1}", ERR_VERSION);
+    refuse("{\"format\": 2}", ERR_CORRUPT);
+    refuse("{\"format\": 2, \"cluster\": \"00\", \"node\": 1, \"shards\": 8, \"replicas\": 3, "
            "\"slice_bits\": 12,"
            "\"voters\": [1], \"members\": [{}]}",
            ERR_CORRUPT);
+}
+
+/* What a cluster says to a node that joins it, and what the node makes of newer maps. */
+static void test_joined(void **state) {
+    struct identity identity, again;
+    struct place_node nodes[2] = {{.name = "a", .peer_address = "h:1", .http_address = "h:2"},
+                                  {.name = "b", .peer_address = "i:1", .http_address = "i:2"}};
+    struct place_map *newest;
+    assert_int_equal(identity_form_cluster(nodes, 2, 0, &newest, NULL), 0);
+    assert_int_equal(identity_accept(path, SPAN_LITERAL("{\"format\": 2}"), NULL), ERR_PROTOCOL);
+    identity = (struct identity){.node_id = 2, .joined = true, .map = newest};
+    assert_int_equal(identity_write(path, &identity, NULL), 0);
+    assert_int_equal(identity_read(path, &again, NULL), 0);
+    assert_true(again.joined);
+    assert_int_equal(again.map->epoch, 0); /* older than any real one, */
+    for (uint32_t slice = 0; slice < place_slice_count(again.map); slice++)
+        assert_int_equal(place_primary(again.map, slice), 0); /* and places nothing */
+    identity_fini(&again);
+
+    newest->groups[0] = (struct place_group){1, {2}};
+    assert_int_equal(identity_read(path, &again, NULL), 0);
+    assert_int_equal(identity_renew(path, &again, newest, NULL), 0);
+    identity_fini(&again);
+    assert_int_equal(identity_read(path, &again, NULL), 0);
+    assert_int_equal(again.map->voter_count, 1);
+    assert_int_equal(again.map->voters[0], 2);
+    identity_fini(&again);
+    identity_fini(&identity);
 }
 
 static void test_directory(void **state) {
@@ -97,6 +126,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_joined),
         cmocka_unit_test(test_directory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

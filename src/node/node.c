@@ -218,6 +218,16 @@ struct node *node_stop(struct node *node) {
 
 /* ---- readiness ---- */
 
+/* A node that joined must find the cluster again though all it knew at first may be gone. */
+static int keep_map(struct node *node, struct err *err) {
+    char path[PATH_MAX];
+    struct place_map *map = map_cache_get(&node->maps);
+    int status = identity_renew(node_dir_path(&node->dir, "identity.json", path),
+                                &node->dir.identity, map, err);
+    place_map_unref(map);
+    return status;
+}
+
 int node_check_ready(struct node *node, uint64_t deadline_ns, struct err *err) {
     Pb__GetClusterMap get = PB__GET_CLUSTER_MAP__INIT;
     Pb__Query query = PB__QUERY__INIT;
@@ -232,6 +242,8 @@ int node_check_ready(struct node *node, uint64_t deadline_ns, struct err *err) {
     if (status == 0 && !id128_equal(pb_id128(reply->map->cluster_id), node->identity.cluster_id))
         status = err_set(err, ERR_WRONG_CLUSTER, "%s/meta is of another cluster than identity.json",
                          node->dir.path);
+    if (status == 0)
+        status = map_cache_offer(&node->maps, reply->map, err);
     arena_fini(&arena);
-    return status;
+    return status != 0 ? status : keep_map(node, err);
 }
