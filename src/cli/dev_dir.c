@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "meta/replicas.h"
 #include "os/file.h"
 
 #define NODES_DEFAULT 3u
@@ -98,6 +99,9 @@ static int form(struct dev_dir *dir, struct err *err) {
         if (status == 0)
             status = credentials_write(dev_dir_node_path(dir->path, i, "credentials", path),
                                        &dir->credentials, err);
+        if (status == 0)
+            status =
+                replicas_found(dev_dir_node_path(dir->path, i, "meta", path), identity.map, i, err);
         if (status == 0)
             status = identity_write(dev_dir_node_path(dir->path, i, "identity.json", path),
                                     &identity, err);

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "cli/admin.h"
+#include "meta/replicas.h"
 #include "node/dir.h"
 #include "os/file.h"
 #include "os/random.h"
@@ -64,7 +65,7 @@ static int ask(const struct node_options *options, struct id128 incarnation, con
     return status;
 }
 
-/* The keys first: with an identity the directory is whole. */
+/* The identity last: with it the directory is whole. */
 static int write_down(const char *dir, const struct credentials *keys, const json_t *identity,
                       struct err *err) {
     char path[PATH_MAX];
@@ -73,10 +74,11 @@ static int write_down(const char *dir, const struct credentials *keys, const jso
         return err_set(err, ERR_NOMEM, "an identity");
     snprintf(path, sizeof path, "%s/credentials", dir);
     int status = credentials_write(path, keys, err);
-    if (status != 0)
-        return status;
+    snprintf(path, sizeof path, "%s/meta", dir);
+    if (status == 0)
+        status = replicas_found(path, NULL, 0, err);
     snprintf(path, sizeof path, "%s/identity.json", dir);
-    return identity_accept(path, span_of(text), err);
+    return status != 0 ? status : identity_accept(path, span_of(text), err);
 }
 
 int join_cluster(const struct node_options *options, const char *endpoint, struct err *err) {

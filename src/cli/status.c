@@ -69,13 +69,20 @@ static void print_groups(const json_t *status) {
 }
 
 static void print_health(const json_t *status) {
-    long long down = 0, missing = 0;
+    long long down = 0, missing = 0, weak = 0;
     size_t index;
-    json_t *node;
+    json_t *node, *group;
+    json_array_foreach(json_object_get(status, "groups"), index, group) {
+        weak += admin_number(group, "voting") <
+                (long long)json_array_size(json_object_get(group, "placed"));
+    }
     json_array_foreach(json_object_get(status, "nodes"), index, node) {
         down += !admin_flag(node, "up");
         missing += admin_number(json_object_get(node, "store"), "missing_chunks");
     }
+    if (weak > 0)
+        printf("%lld of %zu Paxos groups wait for a replica: it is down, or being made\n", weak,
+               json_array_size(json_object_get(status, "groups")));
     if (down == 0 && missing == 0)
         printf("every node is up, every copy is in its place\n");
     else

@@ -17,6 +17,11 @@ static bool is_gone(const struct member_view *view, const struct paxos_member *m
     return node != NULL && node->known && node->born != member->born;
 }
 
+static bool is_unknown(const struct member_view *view, uint32_t node) {
+    const struct member_node *known = node_of(view, node);
+    return known != NULL && known->wanted && !known->known;
+}
+
 static bool is_wanted(const struct member_view *view, const struct paxos_member *member) {
     const struct member_node *node = node_of(view, member->node);
     return node != NULL && node->wanted && !is_gone(view, member);
@@ -101,8 +106,8 @@ static bool plan_learners(const struct member_view *view, struct member_step *st
     const struct paxos_config *config = view->config;
     for (uint32_t i = 0; i < config->count; i++) {
         const struct paxos_member *member = &config->members[i];
-        if (member->voter)
-            continue;
+        if (member->voter || is_unknown(view, member->node))
+            continue; /* what its node has decides whether it stays */
         bool wanted = is_wanted(view, member) && !has_voter(view, member->node);
         if (wanted && view->lags[i] > PAXOS_WINDOW)
             continue; /* it learns */

@@ -179,8 +179,26 @@ static void test_any_view_comes_to_its_end(void **state) {
     }
 }
 
+/* A new replica learns in the place of one that was lost; its node is away for a while. */
+static void test_a_learner_of_a_silent_node_stays(void **state) {
+    (void)state;
+    begin(3);
+    view.nodes[1].born = 7;
+    config.members[config.count++] = (struct paxos_member){2, 7, false};
+    view.lags[3] = UINT64_MAX;
+    view.nodes[1].known = false;
+    assert_int_equal(next().action, MEMBER_NOTHING);
+    view.nodes[1].known = true;
+    view.lags[3] = 0;
+    struct member_step step = next();
+    assert_int_equal(step.action, MEMBER_CHANGE);
+    assert_non_null(paxos_config_find(&step.config, 2, 7));
+    assert_null(paxos_config_find(&step.config, 2, 1));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_learner_of_a_silent_node_stays),
         cmocka_unit_test(test_nothing_to_do),
         cmocka_unit_test(test_a_newcomer_learns_before_it_votes),
         cmocka_unit_test(test_one_is_exchanged_for_another_in_one_step),

@@ -102,6 +102,11 @@ static json_t *node_json(struct gateway *gateway, const struct place_map *map,
                      store);
 }
 
+struct group_view {
+    struct meta_group_status status;
+    uint32_t voting; /* nodes whose replica has caught up and votes */
+};
+
 static json_t *ids_json(const uint32_t *ids, uint32_t count) {
     json_t *list = json_array();
     for (uint32_t i = 0; i < count; i++)
@@ -109,51 +114,51 @@ static json_t *ids_json(const uint32_t *ids, uint32_t count) {
     return list;
 }
 
-/* voters: who they are; placed: who they shall be. */
-static json_t *group_json(const struct place_map *map, const struct meta_group_status *group) {
-    const struct place_group *placed = &map->groups[group->group];
-    return json_pack("{s:i, s:s, s:i, s:o, s:o, s:I, s:I, s:I}", "group", (int)group->group, "kind",
-                     group->group == META_ROOT ? "root" : "shard", "leader", (int)group->leader,
-                     "voters", ids_json(group->voters, group->voter_count), "placed",
-                     ids_json(placed->nodes, placed->count), "ballot",
+/* voters: who they are; placed: who they shall be; voting: how many of them do. */
+static json_t *group_json(const struct place_map *map, unsigned number,
+                          const struct group_view *view) {
+    const struct place_group *placed = &map->groups[number];
+    const struct meta_group_status *group = &view->status;
+    return json_pack("{s:i, s:s, s:i, s:o, s:o, s:i, s:I, s:I, s:I}", "group", (int)number, "kind",
+                     number == META_ROOT ? "root" : "shard", "leader", (int)group->leader, "voters",
+                     ids_json(group->voters, group->voter_count), "placed",
+                     ids_json(placed->nodes, placed->count), "voting", (int)view->voting, "ballot",
                      (json_int_t)group->ballot_round, "chosen_upto", (json_int_t)group->chosen_upto,
                      "applied_upto", (json_int_t)group->applied_upto);
 }
 
-static bool is_missing(const struct meta_group_status *groups, unsigned count) {
-    for (unsigned i = 0; i < count; i++)
-        if (!groups[i].hosted)
-            return true;
-    return false;
-}
-
-/* What this node has replicas of, as it sees them; the others as a node does that has one. */
+/* What this node has replicas of, as it sees them; the others as a node does that has one. Asks
+ * all that are up. */
 static unsigned groups_ask(struct gateway *gateway, const struct place_map *map,
-                           struct meta_group_status *groups) {
+                           struct group_view *views) {
     const struct gateway_options *options = &gateway->options;
-    unsigned count =
-        options->local_meta != NULL ? meta_status(options->local_meta, groups, GROUPS_MAX) : 0;
-    for (uint32_t n = 0; n < map->node_count && is_missing(groups, count); n++) {
-        struct meta_group_status others[GROUPS_MAX];
+    unsigned count = 0;
+    for (uint32_t n = 0; n < map->node_count; n++) {
+        struct meta_group_status rows[GROUPS_MAX];
         const struct place_node *node = &map->nodes[n];
-        unsigned known;
-        if (node->down || node->id == options->self ||
-            meta_remote_status(options->rpc, node->id, clock_deadline_ms(NODE_MS_MAX), others,
-                               count, &known, NULL) != 0)
-            continue;
-        for (unsigned i = 0; i < known; i++)
-            if (!groups[i].hosted && others[i].hosted)
-                groups[i] = others[i];
+        bool self = node->id == options->self;
+        unsigned known = 0;
+        if (self && options->local_meta != NULL)
+            known = meta_status(options->local_meta, rows, GROUPS_MAX);
+        else if (!self && !node->down)
+            meta_remote_status(options->rpc, node->id, clock_deadline_ms(NODE_MS_MAX), rows,
+                               GROUPS_MAX, &known, NULL);
+        for (unsigned i = 0; i < known; i++) {
+            views[i].voting += rows[i].votes;
+            if (rows[i].hosted && (self || !views[i].status.hosted))
+                views[i].status = rows[i];
+        }
+        count = known > count ? known : count;
     }
     return count;
 }
 
 static json_t *groups_json(struct gateway *gateway, const struct place_map *map) {
-    struct meta_group_status groups[GROUPS_MAX];
+    struct group_view views[GROUPS_MAX] = {0};
     json_t *list = json_array();
-    unsigned count = groups_ask(gateway, map, groups);
+    unsigned count = groups_ask(gateway, map, views);
     for (unsigned i = 0; i < count; i++)
-        json_array_append_new(list, group_json(map, &groups[i]));
+        json_array_append_new(list, group_json(map, i, &views[i]));
     return list;
 }
 

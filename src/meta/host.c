@@ -198,6 +198,7 @@ static int install(struct group *group, const struct call *call, uint64_t now_ns
     group->last_slot = group->last_slot > state->slot ? group->last_slot : state->slot;
     drive_snapshot(group->drive, now_ns, state->slot, &state->config,
                    state->check.slot > 0 ? &state->check : NULL);
+    atomic_store(&group->applied, state->slot); /* not before the drive knows of it */
     return 0;
 }
 

@@ -55,7 +55,7 @@ int replicas_found(const char *dir, const struct place_map *map, uint32_t node, 
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/replicas", dir);
     struct replica_row rows[PLACE_GROUPS_MAX] = {0};
-    for (uint32_t g = 0; g <= map->shards; g++)
+    for (uint32_t g = 0; map != NULL && g <= map->shards; g++)
         rows[g].born = place_group_has(&map->groups[g], node) ? REPLICA_FOUNDER : 0;
     int r = file_make_directories(dir, err);
     return r != 0 ? r : table_write(path, rows, err);

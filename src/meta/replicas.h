@@ -33,8 +33,9 @@ struct replicas {
 
 #define REPLICA_FOUNDER 1u /* the birth of those a cluster begins with */
 
-/* The founders that the map places on node, written to dir (made when absent). Only when the node
- * starts for the first time: later a table that is missing was lost, and its promises with it. */
+/* The founders that the map places on node (NULL: none), written to dir (made when absent). Before
+ * the node has an identity: from then on a table that is missing was lost, and its promises with
+ * it. */
 int replicas_found(const char *dir, const struct place_map *map, uint32_t node, struct err *err);
 
 /* A table that is missing has no replicas. boot grows with every start. Errors: ERR_CORRUPT,

@@ -249,7 +249,6 @@ static int switch_state(struct group *group, const struct state_applied *state, 
     group->check = state->check;
     pthread_mutex_unlock(&group->mutex);
     atomic_store(&group->space, space);
-    atomic_store(&group->applied, state->slot);
     return ask_install(group, HOST_INSTALL_DONE);
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -45,17 +46,19 @@ static int read_or_make_identity(const struct node_options *options, struct node
         return 0;
     if (status == ERR_NOT_FOUND) {
         struct place_node node = {0};
+        char meta[PATH_MAX];
         apply_options(options, &node);
         dir->identity.node_id = 1;
         status = identity_form_cluster(&node, 1, 0, &dir->identity.map, err);
+        if (status == 0)
+            status = replicas_found(node_dir_path(dir, "meta", meta), dir->identity.map, 1, err);
     }
     return status != 0 ? status : identity_write(path, &dir->identity, err);
 }
 
-/* Before the first start is counted the table of replicas is written: later, none is there only if
- * it was lost. */
+/* Births of replicas and ballots are told apart by it: it must never begin anew. */
 static int count_boot(struct node_dir *dir, struct err *err) {
-    char path[PATH_MAX], meta[PATH_MAX];
+    char path[PATH_MAX], table[PATH_MAX];
     _cleanup_(buf_finip) struct buf text = BUF_INIT;
     int status = file_read_whole(node_dir_path(dir, "boot", path), 32, &text, err);
     if (status != 0 && status != ERR_NOT_FOUND)
@@ -67,13 +70,11 @@ static int count_boot(struct node_dir *dir, struct err *err) {
         if (*end != '\n' || boot == 0 || boot >= UINT32_MAX)
             return err_set(err, ERR_CORRUPT, "%s is damaged", path);
     }
-    if (boot == 0 && dir->identity.joined)
-        status = 0;
-    else if (boot == 0)
-        status = replicas_found(node_dir_path(dir, "meta", meta), dir->identity.map,
-                                dir->identity.node_id, err);
-    if (boot == 0 && status != 0)
-        return status;
+    if (boot == 0 && access(node_dir_path(dir, "meta/replicas", table), F_OK) != 0)
+        return err_set(err, ERR_CORRUPT,
+                       "%s has lost what says how often it was started: remove it, and let the "
+                       "node join the cluster anew",
+                       dir->path);
     dir->boot = (uint32_t)boot + 1;
     buf_clear(&text);
     buf_printf(&text, "%u\n", dir->boot);

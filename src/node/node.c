@@ -54,9 +54,14 @@ const char *node_credentials_path(const struct node *node) {
     return node->credentials_path;
 }
 
+/* The directory knows best where the nodes are that it names: quern dev may have moved them since
+ * the catalogue's map was made. */
 static int resolve(void *context, uint32_t node_id, char *ret_address, size_t size) {
-    struct place_map *map = map_cache_get(context);
-    const struct place_node *peer = place_node(map, node_id);
+    struct node *node = context;
+    struct place_map *map = map_cache_get(&node->maps);
+    const struct place_node *peer = place_node(node->dir.identity.map, node_id);
+    if (peer == NULL)
+        peer = place_node(map, node_id);
     int status = ERR_NOT_FOUND;
     if (peer != NULL)
         status =
@@ -87,7 +92,7 @@ static int start_rpc(struct node *node, struct err *err) {
     node->identity = (struct rpc_identity){
         .cluster_id = map->cluster_id, .incarnation = self->incarnation, .node_id = self->id};
     map_cache_init(&node->maps, map);
-    node->rpc = rpc_client_new(&node->identity, resolve, &node->maps);
+    node->rpc = rpc_client_new(&node->identity, resolve, node);
     node->server = rpc_server_new(&node->identity);
     return node->rpc != NULL && node->server != NULL ? 0 : err_set(err, ERR_NOMEM, "out of memory");
 }

@@ -14,8 +14,10 @@ from network import PEER_PORT, S3_PORT, Network, address
 ACCESS_KEY = "faultsaccesskey"
 SECRET_KEY = "faultssecretkey"
 FORMING_PORT = 9000  # of `quern dev`, in our own namespace: always free
+WHOLE_SECONDS = 4
 READY_SECONDS = 120
-KEPT = ("identity.json", "credentials")
+FORMED = ("identity.json", "credentials")
+KEPT = (*FORMED, "boot")  # by a node that is wiped
 
 
 class Node:
@@ -94,8 +96,9 @@ class Cluster:
                               check=False)
         assert done.returncode == 0, f"quern dev: {done.stderr}"
         for i, node in self.nodes.items():
-            os.makedirs(node.directory, exist_ok=True)
-            for name in KEPT:
+            os.makedirs(f"{node.directory}/meta")
+            shutil.copy(f"{folder}/node{i}/meta/replicas", f"{node.directory}/meta/replicas")
+            for name in FORMED:
                 with open(f"{folder}/node{i}/{name}") as file:
                     text = file.read()
                 for other in self.nodes:
@@ -146,6 +149,24 @@ class Cluster:
                 raise Finding(f"nodes {sorted(waiting)} do not serve {seconds} s after the fault ended")
             time.sleep(0.02)
         return time.monotonic() - begun
+
+    def wait_whole(self, seconds=READY_SECONDS):
+        """Every replica votes and every chunk is where it should be, for a while: a disk may be lost."""
+        begun = whole_since = time.monotonic()
+        while time.monotonic() - whole_since < WHOLE_SECONDS:
+            time.sleep(0.2)
+            if not self.is_whole():
+                whole_since = time.monotonic()
+            if whole_since - begun > seconds:
+                raise Finding(f"the cluster is not whole again after {seconds} s")
+
+    def is_whole(self):
+        try:
+            status = json.loads(self.run("status", "--json"))
+        except (AssertionError, subprocess.TimeoutExpired):
+            return False
+        return (all(group["voting"] == self.count for group in status["groups"]) and
+                all(node["store"] and node["store"]["missing_chunks"] == 0 for node in status["nodes"]))
 
     def check_writes(self):
         """Every gateway takes a chunk again."""

@@ -21,8 +21,6 @@ OFF = {
     "full": "a node whose disk is full ends, or takes no chunks until it is started again",
     "full-all": "as full",
     "rollback": "no store can survive it: it shows that the harness sees",
-    "wipe": "a node that lost its disk votes as if it had never voted; a new incarnation is not there yet",
-    "wipe-witness": "as wipe; this one shows it",
 }
 
 
@@ -253,7 +251,7 @@ def full_all(cluster, rng, seconds):
 
 
 def wipe_directory(node):
-    """All is lost but who the node is."""
+    """All is lost but who the node is, and how often it was started."""
     for name in os.listdir(node.directory):
         path = f"{node.directory}/{name}"
         if os.path.isdir(path):
@@ -265,6 +263,7 @@ def wipe_directory(node):
 @kind("wipe", of_processes=True)
 def wipe(cluster, rng, seconds):
     node = some_node(cluster, rng)
+    cluster.wait_whole()
     node.kill()
     wipe_directory(node)
     time.sleep(min(seconds, 1))
@@ -280,6 +279,7 @@ def wipe_witness(cluster, rng, seconds):
     rng.shuffle(nodes)
     wiped, knowing, behind = nodes[:3]
     node = cluster.nodes[wiped]
+    cluster.wait_whole()
     cluster.network.set("witness", cluster.network.drop(both_ways([behind], [wiped, knowing])))
     time.sleep(2)
     cluster.network.set("witness", cluster.network.drop(both_ways([behind, wiped], [knowing]) +
