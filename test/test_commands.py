@@ -192,10 +192,13 @@ def test_serve_refuses_newer_formats_and_foreign_catalogues(tmp_path):
     out, log = process.communicate(timeout=60)
     assert process.returncode == 1 and out == "" and "another cluster" in log.splitlines()[-1]
     identity = two / "identity.json"
-    identity.write_text(identity.read_text().replace('"format": 1', '"format": 2'))
-    process, _ = start_serve(two)
-    out, log = process.communicate(timeout=60)
-    assert process.returncode == 1 and one_line(log) and "newer quern" in log
+    whole = identity.read_text()
+    assert '"format": 2' in whole
+    for number, text in ((3, "newer quern"), (1, "older quern")):
+        identity.write_text(whole.replace('"format": 2', f'"format": {number}'))
+        process, _ = start_serve(two)
+        out, log = process.communicate(timeout=60)
+        assert process.returncode == 1 and one_line(log) and text in log
 
 
 def test_serve_says_that_a_directory_cannot_be_written():

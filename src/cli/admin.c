@@ -25,25 +25,38 @@ int admin_get(struct client *client, const char *path, const struct uri_param *p
     return 0;
 }
 
-int admin_request(struct client *client, const char *method, const char *path, json_t *body,
-                  json_t **ret_reply, struct err *err) {
+static int perform(struct client *client, struct client_request *request, json_t *body,
+                   json_t **ret_reply, struct err *err) {
     _cleanup_(client_response_finip) struct client_response response = CLIENT_RESPONSE_INIT;
     _cleanup_(freep) char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-    uint64_t idle_ms_max = body != NULL ? SUBMIT_IDLE_MS : READ_IDLE_MS;
-    json_decref(body);
     const struct http1_header type = {SPAN_LITERAL("Content-Type"),
                                       SPAN_LITERAL("application/json")};
-    const struct client_request request = {.method = method,
-                                           .path = path,
-                                           .body = span_of(text),
-                                           .headers = &type,
-                                           .header_count = text != NULL,
-                                           .idle_ms_max = idle_ms_max};
-    int status = client_perform(client, &request, &response, err);
+    json_decref(body);
+    request->body = span_of(text);
+    request->headers = &type;
+    request->header_count = text != NULL;
+    int status = client_perform(client, request, &response, err);
     if (status != 0)
         return status;
     *ret_reply = json_loadb(response.body.data, response.body.size, 0, NULL);
     return *ret_reply != NULL ? 0 : err_set(err, ERR_PROTOCOL, "the server's reply is not JSON");
+}
+
+int admin_request(struct client *client, const char *method, const char *path, json_t *body,
+                  json_t **ret_reply, struct err *err) {
+    struct client_request request = {.method = method,
+                                     .path = path,
+                                     .idle_ms_max = body != NULL ? SUBMIT_IDLE_MS : READ_IDLE_MS};
+    return perform(client, &request, body, ret_reply, err);
+}
+
+int admin_request_within(struct client *client, uint64_t limit_ms, const char *method,
+                         const char *path, json_t *body, json_t **ret_reply, struct err *err) {
+    struct client_request request = {.method = method,
+                                     .path = path,
+                                     .idle_ms_max = limit_ms / client_endpoint_count(client) + 1,
+                                     .retry_ms_max = limit_ms + 1};
+    return perform(client, &request, body, ret_reply, err);
 }
 
 const char *admin_text(const json_t *object, const char *name) {

@@ -14,6 +14,9 @@ int admin_get(struct client *client, const char *path, const struct uri_param *p
 /* Any method, with a body (NULL for none; dropped). The caller drops *ret_reply. */
 int admin_request(struct client *client, const char *method, const char *path, json_t *body,
                   json_t **ret_reply, struct err *err);
+/* The like, that takes about limit_ms at most, tries at all endpoints together. */
+int admin_request_within(struct client *client, uint64_t limit_ms, const char *method,
+                         const char *path, json_t *body, json_t **ret_reply, struct err *err);
 
 /* Members of an object, with a default when absent or of another type. */
 const char *admin_text(const json_t *object, const char *name);

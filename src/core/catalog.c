@@ -123,6 +123,15 @@ static bool apply_to_root(struct catalog_step *step, const Pb__Command *op) {
     case PB__COMMAND__OP_SET_VOTER:
         catalog_set_voter(step, op->set_voter);
         return true;
+    case PB__COMMAND__OP_ACQUIRE_LOCK:
+        catalog_acquire_lock(step, op->acquire_lock);
+        return true;
+    case PB__COMMAND__OP_RENEW_LOCK:
+        catalog_renew_lock(step, op->renew_lock);
+        return true;
+    case PB__COMMAND__OP_END_LOCK:
+        catalog_end_lock(step, op->end_lock);
+        return true;
     case PB__COMMAND__OP_SUBMIT_JOB:
         catalog_submit_job(step, op->submit_job);
         return true;
@@ -237,6 +246,9 @@ static bool ask_root(struct catalog_step *step, const Pb__Query *query) {
         return true;
     case PB__QUERY__OP_GET_CLUSTER_MAP:
         catalog_get_cluster_map(step, query->get_cluster_map);
+        return true;
+    case PB__QUERY__OP_LIST_LOCKS:
+        catalog_list_locks(step, query->list_locks);
         return true;
     case PB__QUERY__OP_GET_JOB:
         catalog_get_job(step, query->get_job);

@@ -49,6 +49,7 @@ enum catalog_table {
     TABLE_WINDOW = 'w',     /* slot -> ids and replies */
     TABLE_BUCKET = 'B',     /* bucket -> Bucket */
     TABLE_MAP = 'M',        /* -> ClusterMap */
+    TABLE_LOCK = 'L',       /* name -> Lock */
     TABLE_JOB = 'J',        /* job -> Job, its spec without inputs */
     TABLE_JOB_INPUTS = 'I', /* job -> JobSpec, only inputs */
     TABLE_JOB_NAME = 'N',   /* name -> job */
@@ -71,7 +72,7 @@ struct span catalog_key_span(const struct catalog_key *key);
 
 struct catalog_key catalog_key_object(const struct catalog_step *step, const char *bucket,
                                       const char *key);
-enum catalog_counter { COUNTER_BUCKET_EPOCH = 1, COUNTER_GARBAGE = 2 };
+enum catalog_counter { COUNTER_BUCKET_EPOCH = 1, COUNTER_GARBAGE = 2, COUNTER_FENCE = 3 };
 uint64_t catalog_count(struct catalog_step *step,
                        enum catalog_counter counter); /* the next number, from 1 */
 
@@ -179,6 +180,10 @@ void catalog_init_cluster(struct catalog_step *step, const Pb__InitCluster *op);
 void catalog_set_node_down(struct catalog_step *step, const Pb__SetNodeDown *op);
 void catalog_add_node(struct catalog_step *step, const Pb__AddNode *op);
 void catalog_set_voter(struct catalog_step *step, const Pb__SetVoter *op);
+void catalog_acquire_lock(struct catalog_step *step, const Pb__AcquireLock *op);
+void catalog_renew_lock(struct catalog_step *step, const Pb__RenewLock *op);
+void catalog_end_lock(struct catalog_step *step, const Pb__EndLock *op);
+void catalog_list_locks(struct catalog_step *step, const Pb__ListLocks *query);
 void catalog_submit_job(struct catalog_step *step, const Pb__SubmitJob *op);
 void catalog_finish_job(struct catalog_step *step, const Pb__FinishJob *op);
 void catalog_mark_settled(struct catalog_step *step, const Pb__MarkSettled *op);

@@ -3,6 +3,7 @@
 #include "gateway/api.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "gateway/catalogue.h"
@@ -20,6 +21,30 @@ int api_reply(struct request *request, int status, json_t *json) {
     if (text == NULL)
         return err_set(&request->err, ERR_NOMEM, "a reply in JSON");
     return reply_json(request, status, span_of(text));
+}
+
+int api_read_body(struct request *request, size_t bytes_max, json_t **ret_json) {
+    _cleanup_(buf_finip) struct buf text = BUF_INIT;
+    int rc = body_read_whole(request, bytes_max, &text);
+    if (rc != 0)
+        return rc;
+    json_error_t why;
+    *ret_json = json_loadb(text.data != NULL ? text.data : "", text.size, 0, &why);
+    if (json_is_object(*ret_json))
+        return 0;
+    json_decref(*ret_json);
+    return err_set(&request->err, ERR_INVALID, "the body is not a JSON object: %s", why.text);
+}
+
+const char *api_path_item(struct request *request, const char *prefix, const char **ret_action) {
+    size_t skip = strlen(prefix);
+    struct span rest = {request->uri.path.data + skip, request->uri.path.size - skip};
+    const char *slash = memchr(rest.data, '/', rest.size);
+    size_t size = slash != NULL ? (size_t)(slash - rest.data) : rest.size;
+    *ret_action = slash == NULL
+                      ? ""
+                      : request_string(request, (struct span){slash + 1, rest.size - size - 1});
+    return request_string(request, (struct span){rest.data, size});
 }
 
 int api_healthz(struct request *request) {

@@ -193,16 +193,10 @@ static int submit(struct request *request, Pb__JobSpec *spec) {
 }
 
 int api_job_submit(struct request *request) {
-    _cleanup_(buf_finip) struct buf text = BUF_INIT;
-    int rc = body_read_whole(request, BODY_BYTES_MAX, &text);
+    json_t *body;
+    int rc = api_read_body(request, BODY_BYTES_MAX, &body);
     if (rc != 0)
         return rc;
-    json_error_t why;
-    json_t *body = json_loadb(text.data != NULL ? text.data : "", text.size, 0, &why);
-    if (!json_is_object(body)) {
-        json_decref(body);
-        return err_set(&request->err, ERR_INVALID, "the body is not a JSON object: %s", why.text);
-    }
     Pb__JobSpec spec;
     rc = read_spec(request, body, &spec);
     bool is_dry = json_is_true(json_object_get(body, "dry_run"));

@@ -170,25 +170,13 @@ static int reply_cancel(struct request *request, const char *name) {
     return reply_job(request, name);
 }
 
-/* What follows the last slash of "NAME/wait" goes to ret_action, "" when there is none. */
-static const char *take_path_apart(struct request *request, const char **ret_action) {
-    size_t prefix = sizeof JOBS_PATH - 1;
-    struct span rest = {request->uri.path.data + prefix, request->uri.path.size - prefix};
-    const char *slash = memchr(rest.data, '/', rest.size);
-    size_t size = slash != NULL ? (size_t)(slash - rest.data) : rest.size;
-    *ret_action = slash == NULL
-                      ? ""
-                      : request_string(request, (struct span){slash + 1, rest.size - size - 1});
-    return request_string(request, (struct span){rest.data, size});
-}
-
 struct action {
     const char *name;
     int (*reply)(struct request *request, const char *name);
 };
 
 static int run_action(struct request *request, const struct action *actions, size_t count) {
-    const char *action, *name = take_path_apart(request, &action);
+    const char *action, *name = api_path_item(request, JOBS_PATH, &action);
     for (size_t i = 0; i < count; i++)
         if (strcmp(actions[i].name, action) == 0)
             return actions[i].reply(request, name);

@@ -13,19 +13,6 @@
 #define BODY_BYTES_MAX ((size_t)64 << 10)
 #define PATH "/-/api/v1/nodes/"
 
-static int read_body(struct request *request, json_t **ret_json) {
-    _cleanup_(buf_finip) struct buf text = BUF_INIT;
-    int rc = body_read_whole(request, BODY_BYTES_MAX, &text);
-    if (rc != 0)
-        return rc;
-    json_error_t why;
-    *ret_json = json_loadb(text.data != NULL ? text.data : "", text.size, 0, &why);
-    if (json_is_object(*ret_json))
-        return 0;
-    json_decref(*ret_json);
-    return err_set(&request->err, ERR_INVALID, "the body is not a JSON object: %s", why.text);
-}
-
 /* ---- what a node that joins must know: node/identity.h ---- */
 
 static json_t *member_json(const Pb__Node *node) {
@@ -84,7 +71,7 @@ int api_node_join(struct request *request) {
     Pb__Command command = PB__COMMAND__INIT;
     Pb__Reply *reply;
     json_t *body;
-    int rc = read_body(request, &body);
+    int rc = api_read_body(request, BODY_BYTES_MAX, &body);
     if (rc != 0)
         return rc;
     rc = read_node(request, body, &node);
@@ -135,7 +122,7 @@ static int set_voter(struct request *request, uint32_t node, bool voter) {
 int api_node_set(struct request *request) {
     const char *name = request_string(request, request->uri.path) + strlen(PATH);
     json_t *body;
-    int rc = read_body(request, &body);
+    int rc = api_read_body(request, BODY_BYTES_MAX, &body);
     if (rc != 0)
         return rc;
     json_t *meta = json_object_get(body, "meta");

@@ -46,6 +46,8 @@ static const char *status_text(int status) {
         return "Precondition Failed";
     case 416:
         return "Range Not Satisfiable";
+    case 423:
+        return "Locked";
     case 431:
         return "Request Header Fields Too Large";
     case 501:

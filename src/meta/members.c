@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "meta/client.h"
 #include "meta/engine.h"
+#include "meta/locks.h"
 #include "os/clock.h"
 #include "os/random.h"
 
@@ -32,6 +33,7 @@ struct members {
     bool led;              /* at the last look */
     bool founded;          /* there is a map in the root group */
     struct watch *watches; /* by index in the map */
+    struct leases *leases; /* of locks */
     pthread_mutex_t mutex; /* of stopping */
     pthread_cond_t stopped;
     bool stopping;
@@ -152,6 +154,10 @@ static void look(struct members *members) {
     if (leads && !members->led)
         for (uint32_t i = 0; i < PLACE_NODES_MAX; i++) /* a new leader has heard nobody yet */
             members->watches[i] = (struct watch){.alive_ns = clock_now_ns()};
+    if (leads && !members->led)
+        leases_forget(members->leases);
+    if (leads)
+        leases_look(meta, members->leases, clock_now_ns());
     members->led = leads;
     if (leads && !members->founded)
         found_cluster(members);
@@ -176,7 +182,8 @@ static void *watch_members(void *argument) {
 void members_start(struct meta *meta) {
     struct members *members = calloc(1, sizeof *members);
     if (members == NULL ||
-        (members->watches = calloc(PLACE_NODES_MAX, sizeof *members->watches)) == NULL)
+        (members->watches = calloc(PLACE_NODES_MAX, sizeof *members->watches)) == NULL ||
+        (members->leases = calloc(1, sizeof *members->leases)) == NULL)
         panic("out of memory for the members");
     members->meta = meta;
     members->applied = UINT64_MAX;
@@ -197,6 +204,7 @@ void members_stop(struct meta *meta) {
     pthread_mutex_unlock(&members->mutex);
     pthread_join(members->thread, NULL);
     free(members->watches);
+    free(members->leases);
     free(members);
     meta->members = NULL;
 }

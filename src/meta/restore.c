@@ -140,6 +140,11 @@ int replica_recover(struct meta *meta, const struct place_map *genesis, uint64_t
         if (r != 0)
             return r;
     }
+    uint32_t hosted = 0;
+    for (uint32_t g = 0; g < meta->group_count; g++)
+        hosted += meta_hosts(meta, g);
+    if (hosted == 0)
+        log_info("no Paxos group has a replica here; the others may place some");
     char dir[PATH_MAX];
     snprintf(dir, sizeof dir, "%s/log", meta->dir);
     uint64_t torn_bytes;

@@ -63,3 +63,6 @@ X(NOT_MODIFIED, 304, "NotModified", "not modified")
 X(NO_SUCH_JOB, 404, "NoSuchJob", "there is no such job")
 X(JOB_FAILED, 409, "JobFailed", "the job failed")
 X(LEASE_LOST, 409, "LeaseLost", "the task's lease was lost")
+/* locks */
+X(LOCKED, 423, "Locked", "somebody else holds the lock")
+X(LOCK_LOST, 409, "LockLost", "the lock is held under that fence no more")
