@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -146,13 +147,16 @@ static pid_t start(const struct lease *lease, char **command, const sigset_t *ma
     snprintf(fence, sizeof fence, "%llu", (unsigned long long)lease->fence);
     setenv("QUERN_FENCE", fence, 1);
     setenv("QUERN_LOCK", lease->name, 1);
-    pid_t pid = fork();
+    pid_t self = getpid(), pid = fork();
     if (pid != 0) {
         if (pid > 0)
             setpgid(pid, pid);
         return pid;
     }
     setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would renew its lease */
+    if (getppid() != self)
+        _exit(CLI_FAILED);
     sigprocmask(SIG_SETMASK, mask, NULL);
     execvp(command[0], command);
     fprintf(stderr, "quern lock: %s: %s\n", command[0], strerror(errno));
