@@ -78,11 +78,11 @@ static int list(struct client *client, const struct values *values, struct err *
         json_decref(status);
         return code;
     }
-    printf("%4s %-16s %-5s %-22s %-22s %6s %5s\n", "ID", "NODE", "STATE", "S3", "PEERS", "GROUPS",
+    printf("%4s %-12s %-5s %-21s %-21s %6s %5s\n", "ID", "NODE", "STATE", "S3", "PEERS", "GROUPS",
            "LEADS");
     json_array_foreach(json_object_get(status, "nodes"), index, node) {
         long long id = admin_number(node, "id");
-        printf("%4lld %-16s %-5s %-22s %-22s %6lld %5lld\n", id, admin_text(node, "name"),
+        printf("%4lld %-12s %-5s %-21s %-21s %6lld %5lld\n", id, admin_text(node, "name"),
                admin_flag(node, "up") ? "up" : "down", admin_text(node, "http_address"),
                admin_text(node, "peer_address"), groups_of(status, id), groups_led_by(status, id));
     }
