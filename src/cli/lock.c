@@ -37,18 +37,15 @@ static const struct option_row rows[] = {
 
 static const struct usage usage = {
     .name = "lock",
-    .operands = "NAME",
+    .operands = "NAME -- CMD ARG...",
     .operands_min = 1,
     .operands_max = 1,
     .takes_command = true,
-    .about =
-        "Runs CMD while it holds the lock NAME, of which there is one in the cluster. CMD gets "
-        "QUERN_FENCE, a number that is\n"
-        "larger for every later holder of any lock: let what CMD writes to refuse smaller ones. "
-        "When the lease cannot be\n"
-        "renewed in time, CMD and what it started get SIGTERM before the lease ends and SIGKILL "
-        "when it does. The exit\n"
-        "status is CMD's; 1 when the lock was not to be had or was lost.",
+    .about = "Runs CMD while it holds the lock NAME, of which there is one in the cluster. CMD\n"
+             "gets QUERN_FENCE, a number that is larger for every later holder of any lock:\n"
+             "let what CMD writes to refuse smaller ones. When the lease cannot be renewed in\n"
+             "time, CMD and what it started get SIGTERM before it ends and SIGKILL when it\n"
+             "does. The exit status is CMD's; 1 when the lock was not to be had or was lost.",
     .example = "quern lock nightly --wait 1m -- ./report.sh",
     .options = rows,
 };

@@ -26,12 +26,10 @@ static const struct usage usage = {
     .operands = "list | add NODE | remove NODE",
     .operands_min = 1,
     .operands_max = 2,
-    .about = "Lists the nodes. 'add' lets a node that has joined (quern serve --join) keep the "
-             "catalogue with the others;\n"
-             "'remove' moves what it keeps of it to others, after which it may be switched off as "
-             "far as the catalogue is\n"
-             "concerned; its chunks stay. Both return once every Paxos group is where it should "
-             "be. NODE is a name or a number.",
+    .about = "Lists the nodes. 'add' lets a node that has joined (quern serve --join) keep the\n"
+             "catalogue with the others; 'remove' moves what it keeps of it to others, after\n"
+             "which the catalogue needs it no more; its chunks stay. Both return once every\n"
+             "Paxos group is where it should be. NODE is a name or a number.",
     .example = "quern node list\n"
                "quern node add node4",
     .options = rows,
