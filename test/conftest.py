@@ -10,6 +10,14 @@ sys.path.insert(0, os.path.dirname(__file__))
 from lib.cluster import Cluster  # noqa: E402
 
 
+# The longest files begin first, so that none is left running alone at the end.
+LONG = ("test_jobs", "test_faults", "test_kill", "test_nodes", "test_locks")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.module.__name__) if item.module.__name__ in LONG else len(LONG))
+
+
 @pytest.fixture(scope="module")
 def cluster():
     with Cluster(nodes=3) as running:

@@ -10,6 +10,8 @@
 #define BIG_TIMEOUT_MS 60000u
 #define BIG_KEEPS_MAX 12u /* of a gateway; then the oldest goes */
 #define READ_AGAIN_MS 60000u
+#define LOST_ENOUGH 6u /* then the run has failed, and the others are not waited for */
+#define HOPELESS_MS 1000u
 
 static void print_path(const struct workload *workload, size_t index, char *path) {
     snprintf(path, WORKLOAD_PATH_SIZE, "/%s/k/%08zu", workload->plan.bucket, index);
@@ -88,12 +90,21 @@ static void lose(struct workload *workload, size_t index, const char *why) {
     pthread_mutex_unlock(&workload->lock);
 }
 
+static bool is_hopeless(struct workload *workload) {
+    pthread_mutex_lock(&workload->lock);
+    bool is = workload->lost >= LOST_ENOUGH;
+    pthread_mutex_unlock(&workload->lock);
+    return is;
+}
+
 /* One attempt; NULL when it is as it must be, "" when there was no answer, else what is wrong. */
 static const char *read_once(struct worker *worker, size_t index, const struct keep *keep) {
     char path[WORKLOAD_PATH_SIZE];
     print_path(worker->workload, index, path);
     const struct http_request request = {
-        .method = "GET", .path = path, .timeout_ms = BIG_TIMEOUT_MS};
+        .method = "GET",
+        .path = path,
+        .timeout_ms = is_hopeless(worker->workload) ? HOPELESS_MS : BIG_TIMEOUT_MS};
     struct http_reply reply;
     int code = worker_attempt(worker, &request, &reply);
     if (code != 0 || reply.status >= 500)
@@ -115,7 +126,8 @@ static void verify_one(struct worker *worker, const void *context, uint64_t numb
     uint64_t deadline_ns = clock_deadline_ms(READ_AGAIN_MS);
     struct keep keep = get_keep(workload, index);
     const char *story = read_once(worker, index, &keep);
-    while (story != NULL && *story == '\0' && clock_now_ns() < deadline_ns) {
+    while (story != NULL && *story == '\0' && clock_now_ns() < deadline_ns &&
+           !is_hopeless(workload)) {
         clock_sleep_until(clock_deadline_ms(20));
         worker_turn(worker);
         story = read_once(worker, index, &keep);
