@@ -2,11 +2,17 @@
  * threads. */
 #include "os/kv.h"
 
+#include <errno.h>
 #include <rocksdb/c.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <stdnoreturn.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
+#include "base/cleanup.h"
+#include "os/file.h"
 
 #define BUFFER_BYTES_DEFAULT ((uint64_t)16 << 20)
 #define OPEN_FILES_MAX 512
@@ -14,6 +20,7 @@
 #define BLOOM_BITS_PER_KEY 10
 
 struct kv {
+    char *mark; /* NULL: it is not replaceable */
     rocksdb_t *db;
     rocksdb_readoptions_t *read;
     rocksdb_writeoptions_t *write;
@@ -31,16 +38,27 @@ struct kv_snapshot {
 };
 
 struct kv_iter {
+    const struct kv *kv;
     rocksdb_iterator_t *iter;
 };
 
+/* A process that goes on would only find it again. */
+static noreturn void end_corrupt(const struct kv *kv, const char *message) {
+    struct err err = {0};
+    if (file_replace(kv->mark, 0600, (struct span){"", 0}, &err) != 0)
+        panic("the store is corrupt (%s), and this cannot be noted: %s", message, err.text);
+    panic("the store is corrupt and is made anew at the next start: %s", message);
+}
+
 /* Takes the message RocksDB allocated. */
-static int error_take(char *message, const char *doing, struct err *err) {
+static int error_take(const struct kv *kv, char *message, const char *doing, struct err *err) {
     int code = ERR_IO;
     if (strstr(message, "No space left") != NULL)
         code = ERR_NOSPACE;
     else if (strncmp(message, "Corruption", strlen("Corruption")) == 0)
         code = ERR_CORRUPT;
+    if (code == ERR_CORRUPT && kv != NULL && kv->mark != NULL)
+        end_corrupt(kv, message);
     err_set(err, code, "%s: %s", doing, message);
     rocksdb_free(message);
     return code;
@@ -81,17 +99,44 @@ static rocksdb_options_t *options_new(const struct kv_options *wanted) {
     return options;
 }
 
+static char *mark_of(const char *path) {
+    char *mark;
+    if (asprintf(&mark, "%s.corrupt", path) < 0)
+        panic("out of memory for a path");
+    return mark;
+}
+
+int kv_destroy(const char *path, struct err *err) {
+    _cleanup_(freep) char *mark = mark_of(path);
+    rocksdb_options_t *options = rocksdb_options_create();
+    char *message = NULL;
+    rocksdb_destroy_db(options, path, &message);
+    rocksdb_options_destroy(options);
+    if (message != NULL)
+        return error_take(NULL, message, "removing the state store", err);
+    if (unlink(mark) != 0 && errno != ENOENT)
+        return err_errno(err, errno, "%s", mark);
+    return 0;
+}
+
 int kv_open(const char *path, const struct kv_options *wanted, struct kv **ret_kv,
             struct err *err) {
+    _cleanup_(freep) char *mark = mark_of(path);
+    if (access(mark, F_OK) == 0)
+        return err_set(err, ERR_CORRUPT, "opening the state store: it was found corrupt before");
     rocksdb_options_t *options = options_new(wanted);
     char *message = NULL;
     rocksdb_t *db = rocksdb_open(options, path, &message);
     rocksdb_options_destroy(options);
     if (message != NULL)
-        return error_take(message, "opening the state store", err);
+        return error_take(NULL, message, "opening the state store", err);
 
     struct kv *kv = allocated(calloc(1, sizeof *kv));
     kv->db = db;
+    if (wanted->replaceable) {
+        kv->mark = mark;
+        mark = NULL;
+    }
     kv->read = rocksdb_readoptions_create();
     kv->write = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(kv->write, !wanted->wal);
@@ -106,6 +151,7 @@ struct kv *kv_close(struct kv *kv) {
     if (kv == NULL)
         return NULL;
     rocksdb_close(kv->db);
+    free(kv->mark);
     rocksdb_readoptions_destroy(kv->read);
     rocksdb_writeoptions_destroy(kv->write);
     rocksdb_flushoptions_destroy(kv->flush);
@@ -124,7 +170,7 @@ int kv_get(struct kv *kv, const struct kv_snapshot *snapshot, struct span key,
     const rocksdb_readoptions_t *read = snapshot != NULL ? snapshot->read : kv->read;
     rocksdb_pinnableslice_t *slice = rocksdb_get_pinned(kv->db, read, key.data, key.size, &message);
     if (message != NULL)
-        return error_take(message, "reading the state store", err);
+        return error_take(kv, message, "reading the state store", err);
     if (slice == NULL)
         return err_set(err, ERR_NOT_FOUND, "no such key");
     size_t size;
@@ -164,7 +210,7 @@ int kv_batch_get(struct kv_batch *batch, struct span key, struct buf *ret_value,
     char *value = rocksdb_writebatch_wi_get_from_batch_and_db(
         batch->writes, batch->kv->db, batch->kv->read, key.data, key.size, &size, &message);
     if (message != NULL)
-        return error_take(message, "reading the state store", err);
+        return error_take(batch->kv, message, "reading the state store", err);
     if (value == NULL)
         return err_set(err, ERR_NOT_FOUND, "no such key");
     int r = appended(ret_value, value, size, err);
@@ -180,7 +226,7 @@ int kv_write(struct kv *kv, struct kv_batch *batch, struct err *err) {
     char *message = NULL;
     rocksdb_write_writebatch_wi(kv->db, kv->write, batch->writes, &message);
     rocksdb_writebatch_wi_clear(batch->writes);
-    return message != NULL ? error_take(message, "writing the state store", err) : 0;
+    return message != NULL ? error_take(kv, message, "writing the state store", err) : 0;
 }
 
 struct kv_snapshot *kv_snapshot_new(struct kv *kv) {
@@ -200,19 +246,22 @@ struct kv_snapshot *kv_snapshot_free(struct kv *kv, struct kv_snapshot *snapshot
     return NULL;
 }
 
-static struct kv_iter *iter_wrap(rocksdb_iterator_t *rocks) {
+static struct kv_iter *iter_wrap(const struct kv *kv, rocksdb_iterator_t *rocks) {
     struct kv_iter *iter = allocated(malloc(sizeof *iter));
+    iter->kv = kv;
     iter->iter = rocks;
     return iter;
 }
 
 struct kv_iter *kv_iter_new(struct kv *kv, const struct kv_snapshot *snapshot) {
-    return iter_wrap(rocksdb_create_iterator(kv->db, snapshot != NULL ? snapshot->read : kv->read));
+    return iter_wrap(kv,
+                     rocksdb_create_iterator(kv->db, snapshot != NULL ? snapshot->read : kv->read));
 }
 
 struct kv_iter *kv_batch_iter(struct kv_batch *batch) {
     rocksdb_iterator_t *store = rocksdb_create_iterator(batch->kv->db, batch->kv->read);
-    return iter_wrap(rocksdb_writebatch_wi_create_iterator_with_base(batch->writes, store));
+    return iter_wrap(batch->kv,
+                     rocksdb_writebatch_wi_create_iterator_with_base(batch->writes, store));
 }
 
 struct kv_iter *kv_iter_free(struct kv_iter *iter) {
@@ -250,11 +299,11 @@ struct span kv_iter_value(const struct kv_iter *iter) {
 int kv_iter_error(const struct kv_iter *iter, struct err *err) {
     char *message = NULL;
     rocksdb_iter_get_error(iter->iter, &message);
-    return message != NULL ? error_take(message, "reading the state store", err) : 0;
+    return message != NULL ? error_take(iter->kv, message, "reading the state store", err) : 0;
 }
 
 int kv_flush(struct kv *kv, struct err *err) {
     char *message = NULL;
     rocksdb_flush(kv->db, kv->flush, &message);
-    return message != NULL ? error_take(message, "flushing the state store", err) : 0;
+    return message != NULL ? error_take(kv, message, "flushing the state store", err) : 0;
 }

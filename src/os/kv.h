@@ -21,13 +21,19 @@ struct kv_snapshot;
 struct kv_iter;
 
 struct kv_options {
+    bool replaceable;            /* what it holds is to be had again elsewhere: when it is found
+                                    corrupt it is marked so, and the process ends */
     bool wal;                    /* false: what a crash finds is what was last flushed */
     uint64_t write_buffer_bytes; /* 0 = 16 MiB */
     uint64_t block_cache_bytes;  /* 0 = 16 MiB */
 };
 
+/* ERR_CORRUPT also when an earlier process has marked it. */
 int kv_open(const char *path, const struct kv_options *options, struct kv **ret_kv,
             struct err *err);
+/* Removes a store that is not open, and the mark. */
+int kv_destroy(const char *path, struct err *err);
+
 struct kv *kv_close(struct kv *kv);
 
 /* 0, ERR_NOT_FOUND or an error; the value is appended to ret_value. snapshot may be NULL: the

@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "os/kv.h"
 #include "test/lib/temp_dir.h"
@@ -125,6 +128,64 @@ static void test_crash_with_wal_keeps_all(void **state) {
     assert_value(*state, NULL, "later", "1");
 }
 
+/* All that lies in the tables. */
+static void damage_tables(void) {
+    char command[256];
+    snprintf(command, sizeof command,
+             "for f in %s/*.sst; do head -c 3000 /dev/zero | tr '\\0' x | dd of=$f conv=notrunc "
+             "status=none; done",
+             dir);
+    assert_int_equal(system(command), 0);
+}
+
+static int read_back(struct kv *kv, const char *key) {
+    struct buf value = BUF_INIT;
+    int r = kv_get(kv, NULL, span_of(key), &value, NULL);
+    buf_fini(&value);
+    return r;
+}
+
+/* The process that finds it ends. */
+static void find_corrupt(void) {
+    pid_t child = fork();
+    if (child == 0) {
+        struct kv *kv;
+        close(STDERR_FILENO);
+        signal(SIGABRT, SIG_DFL);
+        if (kv_open(dir, &(struct kv_options){.replaceable = true}, &kv, NULL) == 0)
+            read_back(kv, "k1");
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+static void test_a_corrupt_one_is_made_anew(void **state) {
+    struct kv *kv = *state;
+    for (int i = 0; i < 2000; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        put(kv, key, "a value of some length");
+    }
+    assert_int_equal(kv_flush(kv, NULL), 0);
+    kv_close(kv);
+    *state = NULL;
+    damage_tables();
+    assert_int_equal(kv_open(dir, &(struct kv_options){0}, &kv, NULL), 0);
+    assert_int_equal(read_back(kv, "k1"),
+                     ERR_CORRUPT); /* not replaceable: what is left is served */
+    kv_close(kv);
+    find_corrupt();
+    struct err err = {0};
+    assert_int_equal(kv_open(dir, &(struct kv_options){0}, &kv, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.text, "found corrupt before"));
+    assert_int_equal(kv_destroy(dir, &err), 0);
+    assert_int_equal(kv_open(dir, &(struct kv_options){0}, &kv, &err), 0);
+    *state = kv;
+    assert_value(kv, NULL, "k1", NULL);
+}
+
 static void test_errors_have_a_story(void **state) {
     struct err err = {0};
     struct kv *untouched = *state;
@@ -137,6 +198,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_crash_keeps_what_was_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crash_with_wal_keeps_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_corrupt_one_is_made_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch_reads_its_own_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_snapshot_stands_still, setup, teardown),
         cmocka_unit_test_setup_teardown(test_errors_have_a_story, setup, teardown),

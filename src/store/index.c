@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "base/assert.h"
+#include "base/log.h"
 #include "base/cleanup.h"
 #include "core/place.h"
 #include "os/kv.h"
@@ -223,9 +224,16 @@ int index_open(const char *path, struct index **ret_index, struct err *err) {
     struct index *index = calloc(1, sizeof *index);
     if (index == NULL)
         return err_set(err, ERR_NOMEM, "index");
-    struct kv_options options = {.write_buffer_bytes = KV_BUFFER_BYTES,
+    struct kv_options options = {.replaceable = true,
+                                 .write_buffer_bytes = KV_BUFFER_BYTES,
                                  .block_cache_bytes = KV_BUFFER_BYTES};
     int rc = kv_open(path, &options, &index->kv, err);
+    if (rc == ERR_CORRUPT) {
+        log_error("%s; the index is made anew from the volumes", err->text);
+        rc = kv_destroy(path, err);
+        if (rc == 0)
+            rc = kv_open(path, &options, &index->kv, err);
+    }
     if (rc != 0) {
         free(index);
         return rc;

@@ -41,7 +41,8 @@ struct index_item {
 
 struct index;
 
-/* Opens or makes it. Follow with index_load, before other threads. */
+/* Opens or makes it; one that is corrupt is made anew, from the volumes. Follow with index_load,
+ * before other threads. */
 int index_open(const char *path, struct index **ret_index, struct err *err);
 struct index *index_close(struct index *index); /* flushes first; NULL is fine */
 

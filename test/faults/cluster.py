@@ -179,9 +179,15 @@ class Cluster:
                               f"{done.stderr.decode().strip()}")
 
     def check_processes(self):
+        """One that found its store corrupt ends, and is started again, as a service manager would."""
         for node in self.nodes.values():
-            if node.has_ended():
+            if not node.has_ended():
+                continue
+            if "is made anew at the next start" not in self.last_words(node):
                 raise Finding(f"node {node.number} ended by itself: {self.last_words(node)}")
+            node.kill()
+            node.start()
+
 
     @staticmethod
     def last_words(node):
