@@ -1,8 +1,13 @@
-/* A node's disk: one log for all groups, in order, one write in flight. A crash keeps what was
- * synced and any prefix of the rest, whose last record may be torn. */
+/* A node's disk: one log for all groups, in the bytes of the real one (wal/batch.h), one write in
+ * flight. What a crash or rot has left of it is read back by the real scan (wal/scan.h), and
+ * compared with what was written. */
 #include <stdlib.h>
+#include <xxhash.h>
 
 #include "sim/sim.h"
+#include "wal/scan.h"
+
+#define IMAGE_MAX ((size_t)1 << 30)
 
 enum paxos_space sim_disk_space(const struct sim_node *node) {
     const struct sim *sim = node->sim;
@@ -12,12 +17,73 @@ enum paxos_space sim_disk_space(const struct sim_node *node) {
                                                                   : PAXOS_SPACE_LOW;
 }
 
-static void sync_begin(struct sim_node *node) {
+static void *grow(void *array, uint32_t count, uint32_t *room, size_t size) {
+    if (count < *room)
+        return array;
+    *room = *room > 0 ? 2 * *room : 1024;
+    array = realloc(array, *room * size);
+    ASSERT(array != NULL);
+    return array;
+}
+
+/* ---- writing ---- */
+
+static uint64_t hash_identity(struct span bytes) {
+    return XXH3_64bits(bytes.data, bytes.size < WAL_IDENTITY ? bytes.size : WAL_IDENTITY);
+}
+
+void sim_disk_append(struct sim_node *node, const struct paxos_record *record) {
+    struct sim_disk *disk = &node->disk;
+    disk->records = grow(disk->records, disk->count, &disk->room, sizeof *disk->records);
+    struct sim_record *stored = &disk->records[disk->count++];
+    *stored = (struct sim_record){.group = record->group,
+                                  .born = record->born,
+                                  .slot = record->slot,
+                                  .write_seq = record->write_seq};
+    paxos_record_encode(record, &stored->bytes);
+    stored->whole = XXH3_64bits(stored->bytes.data, stored->bytes.size);
+    stored->identity = hash_identity(buf_span(&stored->bytes));
+    sim_disk_sync(node);
+}
+
+/* As many of the records that wait as a batch takes, one after the other in memory. */
+static uint32_t fill(struct sim_disk *disk, struct wal_batch *batch) {
+    struct buf *frames = &disk->frames;
+    uint32_t end = disk->durable;
+    size_t size = 0;
+    for (uint32_t i = disk->durable; i < disk->count; i++)
+        size += WAL_RECORD_HEAD + disk->records[i].bytes.size;
+    frames->size = 0;
+    char *to = buf_reserve(frames, size);
+    for (; end < disk->count; end++) {
+        const struct buf *bytes = &disk->records[end].bytes;
+        memcpy(to + WAL_RECORD_HEAD, bytes->data, bytes->size);
+        if (!wal_batch_add(batch, to, (uint32_t)bytes->size))
+            break;
+        to += WAL_RECORD_HEAD + bytes->size;
+    }
+    return end;
+}
+
+static void encode(struct sim_disk *disk) {
+    const struct wal_head head = {
+        .generation = 1, .batch_seq = disk->batch_count + 1, .file = 1, .block = disk->used};
+    disk->frames.limit = disk->writing.limit = IMAGE_MAX;
+    disk->syncing = fill(disk, &disk->batch);
+    size_t size = (size_t)wal_batch_blocks(&disk->batch) * WAL_BLOCK;
+    disk->writing.size = 0;
+    char *blocks = buf_reserve(&disk->writing, size);
+    ASSERT(blocks != NULL);
+    wal_batch_encode(&disk->batch, &head, blocks);
+    disk->writing.size = size;
+}
+
+void sim_disk_sync(struct sim_node *node) {
     struct sim *sim = node->sim;
     struct sim_disk *disk = &node->disk;
     if (disk->syncing != 0 || disk->durable == disk->count)
         return;
-    disk->syncing = disk->count;
+    encode(disk);
     disk->began_ns = sim->now_ns;
     uint64_t takes_ns = sim_about(&sim->disk, sim->options.sync_us * SIM_US);
     if (sim->now_ns < disk->slow_until_ns)
@@ -27,35 +93,39 @@ static void sync_begin(struct sim_node *node) {
     sim_post(sim, sim_node_post(node, SIM_SYNCED, takes_ns));
 }
 
-void sim_disk_append(struct sim_node *node, const struct paxos_record *record) {
-    struct sim_disk *disk = &node->disk;
-    if (disk->count == disk->room) {
-        disk->room = disk->room > 0 ? 2 * disk->room : 1024;
-        disk->records = realloc(disk->records, disk->room * sizeof *disk->records);
-        ASSERT(disk->records != NULL);
+/* Room for the write, zero as a new segment's. */
+static char *place(struct sim_disk *disk) {
+    struct buf *image = &disk->image;
+    image->limit = IMAGE_MAX;
+    size_t at = (size_t)disk->used * WAL_BLOCK, end = at + disk->writing.size;
+    if (end > image->size) {
+        char *fresh = buf_reserve(image, end - image->size);
+        ASSERT(fresh != NULL);
+        memset(fresh, 0, end - image->size);
+        image->size = end;
     }
-    struct sim_record *stored = &disk->records[disk->count++];
-    *stored = (struct sim_record){
-        .group = record->group, .born = record->born, .write_seq = record->write_seq};
-    paxos_record_encode(record, &stored->bytes);
-    sync_begin(node);
+    return image->data + at;
 }
 
-static struct paxos_record decode(struct sim_node *node, const struct sim_record *stored) {
-    struct paxos_record record;
-    if (paxos_record_decode(buf_span(&stored->bytes), &record, NULL) != 0)
-        sim_fail(node->sim, "node %u cannot read its log", node->index + 1);
-    record.write_seq = stored->write_seq;
-    return record;
-}
-
-static void make_durable(struct sim_node *node, uint32_t upto) {
+/* The write is whole: what it holds is durable. */
+static void commit(struct sim_node *node) {
     struct sim_disk *disk = &node->disk;
-    for (; disk->durable < upto; disk->durable++) {
-        struct paxos_record record = decode(node, &disk->records[disk->durable]);
+    memcpy(place(disk), disk->writing.data, disk->writing.size);
+    disk->last_block = disk->used;
+    disk->used += (uint32_t)(disk->writing.size / WAL_BLOCK);
+    disk->ends = grow(disk->ends, disk->batch_count, &disk->ends_room, sizeof *disk->ends);
+    disk->ends[disk->batch_count++] = disk->syncing;
+    for (; disk->durable < disk->syncing; disk->durable++) {
+        struct sim_record *stored = &disk->records[disk->durable];
+        struct paxos_record record;
+        if (paxos_record_decode(buf_span(&stored->bytes), &record, NULL) != 0)
+            sim_fail(node->sim, "node %u writes what it cannot read", node->index + 1);
         sim_truth_record(node, &record);
         paxos_value_unref(record.value);
+        buf_fini(&stored->bytes);
     }
+    disk->syncing = 0;
+    disk->newest_rotten = false;
 }
 
 static void measure(struct sim_node *node) {
@@ -91,11 +161,11 @@ void sim_disk_synced(struct sim_node *node) {
         sim_node_crash(node, true, true, 200 * SIM_MS);
         return;
     }
-    uint32_t first = disk->durable, end = disk->syncing;
-    make_durable(node, end);
+    uint32_t first = disk->durable;
+    commit(node);
     measure(node);
-    disk->syncing = 0;
-    sync_begin(node);
+    uint32_t end = disk->durable;
+    sim_disk_sync(node);
     if (!sim->healed && rng_chance(&sim->disk, (uint32_t)sim->options.crash_at_sync_ppm)) {
         sim_node_crash(node, true, true, rng_below(&sim->disk, 1500 * SIM_MS));
         return;
@@ -103,54 +173,179 @@ void sim_disk_synced(struct sim_node *node) {
     tell_durable(node, first, end);
 }
 
-static void tear(struct sim_node *node, struct sim_record *last) {
-    struct paxos_record record;
-    last->bytes.size = rng_below(&node->sim->disk, last->bytes.size);
-    if (paxos_record_decode(buf_span(&last->bytes), &record, NULL) == 0)
-        sim_fail(node->sim, "node %u takes a torn record for a whole one", node->index + 1);
-    sim_stats->torn++;
+/* ---- crashes ---- */
+
+static void garble(struct rng *rng, char *sector) {
+    for (size_t i = 0; i < WAL_SECTOR; i += sizeof(uint64_t)) {
+        uint64_t draw = rng_next(rng);
+        memcpy(sector + i, &draw, sizeof draw);
+    }
+}
+
+/* Any of its sectors reach the disk, some as garbage. Returns whether nothing is missing, but for
+ * stamps of sectors that were there before. */
+static bool tear(struct sim_node *node) {
+    struct sim_disk *disk = &node->disk;
+    struct rng *rng = &node->sim->disk;
+    uint32_t sectors = (uint32_t)(disk->writing.size / WAL_SECTOR), written = 0;
+    uint32_t percent = (uint32_t)rng_below(rng, 101);
+    char *to = place(disk);
+    for (uint32_t i = 0; i < sectors; i++) {
+        size_t at = (size_t)i * WAL_SECTOR;
+        if (rng_below(rng, 100) < percent)
+            memcpy(to + at, disk->writing.data + at, WAL_SECTOR);
+        else if (rng_below(rng, 4) == 0)
+            garble(rng, to + at);
+        written += memcmp(to + at, disk->writing.data + at, WAL_SECTOR - WAL_STAMP) == 0;
+    }
+    sim_stats->torn += written < sectors;
+    return written == sectors;
 }
 
 void sim_disk_crash(struct sim_node *node, bool power) {
     struct sim *sim = node->sim;
     struct sim_disk *disk = &node->disk;
-    uint32_t most = disk->syncing > disk->durable ? disk->syncing : disk->durable;
-    uint32_t kept =
-        power ? disk->durable + (uint32_t)rng_below(&sim->disk, most - disk->durable + 1) : most;
-    if (kept < disk->count && rng_below(&sim->disk, 100) < sim->options.tear_percent)
-        tear(node, &disk->records[kept]);
-    while (disk->count > kept)
+    bool whole = disk->syncing > 0;
+    if (whole && power)
+        whole = rng_below(&sim->disk, 100) < sim->options.tear_percent
+                    ? tear(node)
+                    : rng_below(&sim->disk, 2) == 0;
+    if (whole)
+        commit(node);
+    while (disk->count > disk->durable)
         buf_fini(&disk->records[--disk->count].bytes);
-    make_durable(node, kept);
     for (uint32_t i = 0; i < disk->count; i++)
         disk->records[i].write_seq = 0; /* counted anew */
     disk->syncing = 0;
 }
 
-void sim_disk_restore(struct sim_replica *replica) {
+/* A bit, a sector or a block goes bad, or another was written over it. Of the newest batch it is
+ * one bit: one that lost sectors cannot be told from one that was torn. */
+void sim_disk_rot(struct sim_node *node, uint32_t draw) {
+    struct sim_disk *disk = &node->disk;
+    struct rng *rng = &node->sim->disk;
+    if (disk->used <= 1)
+        return;
+    uint32_t block = 1 + (uint32_t)rng_below(rng, disk->used - 1);
+    char *to = disk->image.data + (size_t)block * WAL_BLOCK;
+    char *sector = to + rng_below(rng, WAL_SECTORS) * WAL_SECTOR;
+    bool newest = block >= disk->last_block;
+    if (newest && disk->newest_rotten)
+        return;
+    disk->newest_rotten |= newest;
+    if (newest || draw % 4 == 0)
+        to[rng_below(rng, WAL_BLOCK)] ^= (char)(1 << rng_below(rng, 8));
+    else if (draw % 4 == 1)
+        garble(rng, sector);
+    else if (draw % 4 == 2)
+        memset(to, 0, WAL_BLOCK);
+    else /* misdirected */
+        memcpy(to, disk->image.data + (1 + rng_below(rng, disk->used - 1)) * WAL_BLOCK, WAL_BLOCK);
+    disk->rotten = true;
+}
+
+/* ---- reading back ---- */
+
+struct restore {
+    struct sim_replica *replica;
+    uint32_t next; /* record that comes next, if nothing is lost */
+};
+
+static uint32_t batch_start(const struct sim_disk *disk, uint64_t batch_seq) {
+    return batch_seq > 1 ? disk->ends[batch_seq - 2] : 0;
+}
+
+static void restore_record(struct sim_replica *replica, const struct wal_item *item) {
     struct sim_node *node = replica->node;
-    for (uint32_t i = replica->since; i < node->disk.count; i++) {
-        const struct sim_record *stored = &node->disk.records[i];
-        if (stored->group != replica->group || stored->trimmed)
-            continue;
-        struct paxos_record record = decode(node, stored);
-        /* What a state that was fetched has replaced is not served: it may not be what was chosen.
-         */
-        if (record.value != NULL && record.slot > replica->trimmed_upto)
-            sim_replica_remember(replica, record.slot, record.value);
-        if (record.born == replica->born && drive_restore(replica->drive, &record) != 0)
-            sim_fail(node->sim, "node %u: its log has lost a slot of group %u", node->index + 1,
-                     replica->group);
-        sim_replica_apply(replica);
-        paxos_value_unref(record.value);
+    struct paxos_record record;
+    uint32_t size;
+    int code = item->kind == WAL_ITEM_RECORD
+                   ? paxos_record_decode(item->bytes, &record, NULL)
+                   : paxos_record_decode_head(item->bytes, &record, &size, NULL);
+    if (code != 0)
+        sim_fail(node->sim, "node %u cannot read its log", node->index + 1);
+    /* What a state that was fetched has replaced is not served: it may not be what was chosen. */
+    if (record.value != NULL && record.slot > replica->trimmed_upto)
+        sim_replica_remember(replica, record.slot, record.value);
+    if (record.born == replica->born && drive_restore(replica->drive, &record) != 0)
+        sim_fail(node->sim, "node %u: its log has lost a slot of group %u", node->index + 1,
+                 replica->group);
+    sim_replica_apply(replica);
+    paxos_value_unref(record.value);
+}
+
+static void restore_lost(struct restore *restore, const struct wal_item *item) {
+    struct sim_replica *replica = restore->replica;
+    struct sim_disk *disk = &replica->node->disk;
+    if (!disk->rotten)
+        sim_fail(replica->node->sim, "node %u has lost what it wrote", replica->node->index + 1);
+    restore->next = disk->ends[item->batch_seq - 1];
+    if (replica->since < restore->next)
+        drive_restore_lost(replica->drive, true);
+    sim_stats->lost_records++;
+}
+
+/* What the scan gives is what was written there, and nothing is left out in silence. */
+static int on_item(void *context, const struct wal_item *item, struct err *err) {
+    (void)err;
+    struct restore *restore = context;
+    struct sim_replica *replica = restore->replica;
+    struct sim_disk *disk = &replica->node->disk;
+    if (item->kind == WAL_ITEM_BATCH) {
+        if (restore->next != batch_start(disk, item->batch_seq))
+            sim_fail(replica->node->sim, "a batch of the log is not at its place");
+        return 0;
     }
+    if (item->kind == WAL_ITEM_LOST) {
+        restore_lost(restore, item);
+        return 0;
+    }
+    uint32_t index = restore->next++;
+    const struct sim_record *stored = &disk->records[index];
+    bool whole = item->kind == WAL_ITEM_RECORD;
+    uint64_t expected = whole ? stored->whole : stored->identity;
+    uint64_t found =
+        whole ? XXH3_64bits(item->bytes.data, item->bytes.size) : hash_identity(item->bytes);
+    if (index >= disk->durable || found != expected || (!whole && !disk->rotten))
+        sim_fail(replica->node->sim, "node %u: the log gives another record than was written",
+                 replica->node->index + 1);
+    sim_stats->damaged_records += !whole;
+    if (stored->group == replica->group && index >= replica->since && !stored->trimmed)
+        restore_record(replica, item);
+    return 0;
+}
+
+void sim_disk_restore(struct sim_replica *replica) {
+    struct sim_disk *disk = &replica->node->disk;
+    static char payload[WAL_BATCH_BLOCKS_MAX * WAL_PAYLOAD];
+    struct restore restore = {.replica = replica};
+    struct wal_scan scan = {
+        .batch_seq = 1, .take = on_item, .context = &restore, .payload = payload};
+    const struct wal_image image = {.blocks = disk->image.data,
+                                    .block_count = (uint32_t)(disk->image.size / WAL_BLOCK),
+                                    .file = 1,
+                                    .generation = 1,
+                                    .is_last = true};
+    struct wal_end end = {.used = 1};
+    if (image.block_count > 0)
+        wal_scan_segment(&scan, &image, &end, NULL);
+    if (end.used != disk->used || restore.next != disk->durable)
+        sim_fail(replica->node->sim, "node %u: the log ends elsewhere", replica->node->index + 1);
+    if (end.torn > 0)
+        memset(disk->image.data + (size_t)end.used * WAL_BLOCK, 0, (size_t)end.torn * WAL_BLOCK);
+}
+
+/* ---- its end ---- */
+
+void sim_disk_init(struct sim_disk *disk) {
+    *disk = (struct sim_disk){.used = 1};
 }
 
 /* Node ids are never given out twice. */
 void sim_disk_wipe(struct sim_node *node) {
     ASSERT(!node->up);
     sim_disk_fini(node);
-    node->disk = (struct sim_disk){0};
+    sim_disk_init(&node->disk);
     node->boot = node->births = 0;
     node->id += 16;
     for (uint32_t i = 0; i < SIM_GROUPS_MAX; i++) {
@@ -164,7 +359,13 @@ void sim_disk_wipe(struct sim_node *node) {
 }
 
 void sim_disk_fini(struct sim_node *node) {
-    for (uint32_t i = 0; i < node->disk.count; i++)
-        buf_fini(&node->disk.records[i].bytes);
-    free(node->disk.records);
+    struct sim_disk *disk = &node->disk;
+    for (uint32_t i = 0; i < disk->count; i++)
+        buf_fini(&disk->records[i].bytes);
+    wal_batch_fini(&disk->batch);
+    buf_fini(&disk->frames);
+    buf_fini(&disk->writing);
+    buf_fini(&disk->image);
+    free(disk->records);
+    free(disk->ends);
 }

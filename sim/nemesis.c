@@ -130,6 +130,13 @@ static void do_rot_state(struct sim *sim, const struct sim_action *action) {
         sim_node_crash(node, action->a % 2 > 0, true, down_ns(action) / 8);
 }
 
+/* Noticed at the next start. */
+static void do_rot_log(struct sim *sim, const struct sim_action *action) {
+    struct sim_node *node = frail(sim);
+    for (uint32_t i = 0; node != NULL && i <= action->b % 4; i++)
+        sim_disk_rot(node, action->a >> 2 * i);
+}
+
 /* Three voters must be left to do without one. */
 static bool may_wipe(struct sim *sim) {
     for (uint32_t i = 0; i < sim->options.groups; i++)

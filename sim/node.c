@@ -81,6 +81,8 @@ void sim_node_init(struct sim *sim, uint32_t index) {
     node->sim = sim;
     node->index = index;
     node->id = index + 1;
+    sim_disk_init(&node->disk);
+
     for (uint32_t i = 0; i < SIM_GROUPS_MAX; i++) {
         struct sim_replica *replica = &node->replicas[i];
         replica->node = node;

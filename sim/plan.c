@@ -69,7 +69,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed) {
 #undef X
     means[SIM_DO_mend] = means[SIM_DO_cut];
     if (options->frail == options->nodes)
-        means[SIM_DO_wipe] = means[SIM_DO_rot_state] = 0;
+        means[SIM_DO_wipe] = means[SIM_DO_rot_state] = means[SIM_DO_rot_log] = 0;
     for (uint32_t kind = 0; kind < SIM_ACTION_KINDS; kind++)
         draw_actions(plan, &rng, kind, means[kind]);
     qsort(plan->actions, plan->action_count, sizeof *plan->actions, by_time);

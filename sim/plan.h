@@ -54,6 +54,7 @@
     X(full, 500, 8000, 20)        /* disk */                                                       \
     X(fail, 1000, 12000, 25)      /* a write to the log fails */                                   \
     X(rot_state, 1500, 15000, 25) /* the state store of the frail machine cannot be read */        \
+    X(rot_log, 500, 10000, 35)    /* some of its log goes bad */                                   \
     X(wipe, 2000, 20000, 20)      /* the frail machine gets a new disk */                          \
     X(members, 500, 8000, 45)     /* replicas are wanted elsewhere */                              \
     X(config, 500, 6000, 35)      /* an operator changes members by hand */                        \

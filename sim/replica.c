@@ -267,6 +267,12 @@ static void fetch_first(struct sim_replica *replica) {
     sim_state_fetch(replica, (uint32_t)rng_below(&sim->net, sim->machine_count));
 }
 
+static bool is_amnesic(const struct sim_replica *replica) {
+    struct paxos_status status;
+    paxos_status(drive_paxos(replica->drive), &status);
+    return status.amnesic;
+}
+
 /* Without its state a replica still is bound by its promises and votes; but slots that its log no
  * longer holds must be had before it goes on. */
 void sim_replica_start(struct sim_replica *replica) {
@@ -287,6 +293,12 @@ void sim_replica_start(struct sim_replica *replica) {
     open_drive(replica);
     sim_disk_restore(replica);
     sim_check_restored(replica);
+    if (is_amnesic(replica)) {
+        sim_stats->amnesic++;
+        sim_replica_drop(replica);
+        return;
+    }
+
     drive_tick(replica->drive, sim_node_clock(node));
     drive_disk(replica->drive, sim_node_clock(node), sim_disk_space(node), node->disk.sync_us);
 }

@@ -29,6 +29,7 @@
 #include "core/drive.h"
 #include "sim/kv.h"
 #include "sim/plan.h"
+#include "wal/batch.h"
 
 #define SIM_NODES_MAX 7u
 #define SIM_GROUPS_MAX 3u
@@ -75,16 +76,29 @@ struct sim_event {
 
 struct sim_record {
     uint32_t group, born;
-    uint64_t write_seq; /* 0: of a former life */
-    bool trimmed;       /* not read at start any more */
-    struct buf bytes;
+    uint64_t slot;
+    uint64_t write_seq;       /* 0: of a former life */
+    uint64_t whole, identity; /* hashes of what was written */
+    bool trimmed;             /* not read at start any more */
+    struct buf bytes;         /* until it is durable */
 };
 
 struct sim_disk {
     struct sim_record *records;
     uint32_t count, room;
     uint32_t durable;
-    uint32_t syncing; /* the write in flight ends here; 0 = none */
+    uint32_t syncing;    /* the write in flight ends here; 0 = none */
+    struct buf image;    /* what lies on the disk: blocks */
+    uint32_t used;       /* of them, but for what a torn write has left */
+    uint32_t last_block; /* where the newest batch begins */
+    uint32_t *ends;      /* of each batch: the records before it and its own */
+    uint32_t batch_count, ends_room;
+    struct wal_batch batch; /* the write in flight: its records, then its blocks */
+    struct buf frames;
+    struct buf writing;
+    bool rotten; /* what lies there is not what was written */
+    bool newest_rotten;
+
     uint64_t began_ns;
     bool failing;     /* the write in flight fails */
     uint32_t sync_us; /* of late */
@@ -214,6 +228,7 @@ struct sim_stats { /* summed over all seeds of a run of the program */
     _Atomic uint64_t seeds, events, slots, commands, virtual_ms;
     _Atomic uint64_t actions[SIM_ACTION_KINDS];
     _Atomic uint64_t lost, doubled, late, flipped, torn, snapshots, reborn, members;
+    _Atomic uint64_t damaged_records, lost_records, amnesic;
     _Atomic uint64_t marks[COVER_COUNT]; /* seeds that went through them */
 };
 extern struct sim_stats *sim_stats; /* shared by all processes */
@@ -230,10 +245,13 @@ uint64_t sim_net_client_delay(struct sim *sim);
 bool sim_net_reaches(const struct sim *sim, uint32_t from, uint32_t to); /* both ways, and up */
 
 /* ---- disk.c ---- */
+void sim_disk_init(struct sim_disk *disk);
 void sim_disk_append(struct sim_node *node, const struct paxos_record *record);
+void sim_disk_sync(struct sim_node *node); /* unless a write is in flight */
 void sim_disk_synced(struct sim_node *node);
 /* power: what was not synced is lost, or only some of it; else the process alone has ended. */
 void sim_disk_crash(struct sim_node *node, bool power);
+void sim_disk_rot(struct sim_node *node, uint32_t draw);
 void sim_disk_restore(struct sim_replica *replica);
 void sim_disk_wipe(struct sim_node *node);
 void sim_disk_fini(struct sim_node *node);

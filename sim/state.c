@@ -76,12 +76,7 @@ void sim_state_trim(struct sim_replica *replica) {
         struct sim_record *stored = &node->disk.records[i];
         if (stored->group != replica->group || stored->trimmed)
             continue;
-        struct paxos_record record;
-        uint32_t size;
-        paxos_record_decode_head(buf_span(&stored->bytes), &record, &size, NULL);
-        stored->trimmed = record.slot <= replica->flush_upto;
-        if (stored->trimmed)
-            buf_fini(&stored->bytes);
+        stored->trimmed = stored->slot <= replica->flush_upto;
     }
     replica->flush_before = 0;
     drop_values(replica, replica->flush_upto);

@@ -45,6 +45,9 @@ void sim_stats_print(void) {
     row("messages late", sim_stats->late);
     row("messages damaged", sim_stats->flipped);
     row("torn writes", sim_stats->torn);
+    row("records damaged", sim_stats->damaged_records);
+    row("gaps in logs", sim_stats->lost_records);
+    row("replicas amnesic", sim_stats->amnesic);
     row("snapshots", sim_stats->snapshots);
     row("configurations", sim_stats->members);
     puts("seeds that went through");

@@ -46,12 +46,12 @@ struct place_map {
     atomic_uint refs;
     uint64_t epoch;
     struct id128 cluster_id;
-    uint32_t shards; /* object shard groups are 1..shards, the root group is 0 */
+    uint32_t shards;                   /* object shard groups are 1..shards, the root group is 0 */
     uint32_t voters[PLACE_VOTERS_MAX]; /* nodes that groups may be placed on */
     uint32_t voter_count;
     struct place_group groups[PLACE_GROUPS_MAX]; /* by number, shards + 1 of them */
     uint32_t last_node; /* the highest node id ever given: none is given twice */
-    uint32_t replicas; /* R */
+    uint32_t replicas;  /* R */
     uint32_t slice_bits;
     uint16_t *owners; /* slice_count rows of R node ids; 0 = nobody */
     uint32_t node_count;

@@ -113,6 +113,8 @@ struct meta {
     uint64_t pending_end;
     uint64_t last_lsn;
     uint64_t durable_lsn;
+    uint64_t replayed; /* items of the log at the start */
+    bool alone;        /* nobody else has what this node loses */
     struct list trims; /* calls that wait for their checkpoints */
 
     struct server_of_slots *slot_server;
@@ -141,6 +143,8 @@ void replica_tell_applied(struct group *group, uint64_t now_ns);
 
 /* ---- host.c: replicas come and go ---- */
 
+/* The replica is not to be used any more, nor its state. At the start, before the threads are. */
+int host_give_up(struct group *group, struct err *err);
 /* Ends what the replica thread has of a group's replica; its state stays. */
 void host_fini(struct group *group);
 /* A replica of the group on this node, unless there is one; *ret_born is its birth. ERR_BUSY: the

@@ -51,7 +51,7 @@ static int make(struct meta *meta, uint32_t group, uint32_t *ret_born, struct er
         return r;
     r = host_open_catalog(meta, catalog_space(group, 0), &order.catalog, err);
     if (r == 0)
-        r = replicas_make(&meta->replicas, group, status.appended_lsn, &order.born, err);
+        r = replicas_make(&meta->replicas, group, status.batch_seq, &order.born, err);
     if (r == 0)
         r = ask(meta, CALL_MAKE, group, (struct span){(const char *)&order, sizeof order});
     if (r != 0)
@@ -145,6 +145,13 @@ static void end(struct group *group) {
     host_fini(group);
     applier_queue_erase(group);
     log_info("group %u: the replica here is dropped", group->number);
+}
+
+int host_give_up(struct group *group, struct err *err) {
+    int r = replicas_drop(&group->meta->replicas, group->number, err);
+    if (r == 0)
+        end(group);
+    return r;
 }
 
 static void view(struct group *group, struct call *call) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/log.h"
 #include "meta/client.h"
 #include "meta/engine.h"
 #include "os/file.h"
@@ -28,6 +29,7 @@ static struct meta *meta_new(const struct meta_options *options) {
     meta->identity = options->identity;
     meta->client = options->client;
     meta->boot = options->boot;
+    meta->alone = genesis->node_count == 1;
     meta->group_count = genesis->shards + 1;
     meta->groups = calloc(meta->group_count, sizeof *meta->groups);
     if (meta->groups == NULL)
@@ -57,11 +59,20 @@ static struct meta *meta_free(struct meta *meta) {
     return NULL;
 }
 
+/* One that is corrupt is given up, where other nodes have what it held; the replicas then learn or
+ * fetch it, or are made anew (meta/restore.c). */
 static int state_open(struct meta *meta, struct err *err) {
     char path[PATH_MAX];
+    const struct kv_options options = {.replaceable = !meta->alone};
     snprintf(path, sizeof path, "%s/state", meta->dir);
     int r = file_make_directories(meta->dir, err);
-    return r != 0 ? r : kv_open(path, &(struct kv_options){0}, &meta->kv, err);
+    if (r == 0)
+        r = kv_open(path, &options, &meta->kv, err);
+    if (r != ERR_CORRUPT || meta->alone)
+        return r;
+    log_error("%s; the catalogue is had from the other nodes again", err->text);
+    r = kv_destroy(path, err);
+    return r != 0 ? r : kv_open(path, &options, &meta->kv, err);
 }
 
 int meta_start(const struct meta_options *options, struct meta **ret_meta, struct err *err) {

@@ -48,15 +48,14 @@ static void block_encode(struct wal_head head, struct span payload, char *block)
     memcpy(block, &head.crc32c, CRC_BYTES);
 }
 
-void wal_batch_encode(const struct wal_head *first, struct span payload, char *blocks) {
+void wal_blocks_encode(const struct wal_head *first, struct span payload, char *blocks) {
     uint32_t count = wal_blocks_of(payload.size);
-    ASSERT(count <= WAL_BATCH_BLOCKS_MAX);
+    ASSERT(first->index + count <= first->count && first->count <= WAL_BATCH_BLOCKS_MAX);
     struct wal_head head = *first;
     head.magic = WAL_MAGIC;
-    head.count = (uint16_t)count;
     for (uint32_t i = 0; i < count; i++) {
         size_t size = payload.size < WAL_PAYLOAD ? payload.size : WAL_PAYLOAD;
-        head.index = (uint16_t)i;
+        head.index = (uint16_t)(first->index + i);
         head.block = first->block + i;
         block_encode(head, (struct span){payload.data, size}, blocks + (size_t)i * WAL_BLOCK);
         payload.data += size;
@@ -65,10 +64,13 @@ void wal_batch_encode(const struct wal_head *first, struct span payload, char *b
 }
 
 bool wal_block_valid(const char *block, struct wal_head *ret_head) {
+    static const uint8_t zero[sizeof ret_head->zero];
+
     struct wal_head head;
     memcpy(&head, block, sizeof head);
     if (head.magic != WAL_MAGIC || head.count == 0 || head.count > WAL_BATCH_BLOCKS_MAX ||
-        head.index >= head.count || head.payload_bytes > WAL_PAYLOAD)
+        head.index >= head.count || head.payload_bytes > WAL_PAYLOAD ||
+        head.index_blocks > head.count || memcmp(head.zero, zero, sizeof zero) != 0)
         return false;
     if (head.crc32c != crc32c_update(0, block + CRC_BYTES, WAL_BLOCK - CRC_BYTES))
         return false;
@@ -76,7 +78,7 @@ bool wal_block_valid(const char *block, struct wal_head *ret_head) {
     return true;
 }
 
-size_t wal_block_payload(const char *block, char *to) {
+size_t wal_block_payload(const char *block, char to[WAL_PAYLOAD]) {
     struct wal_head head;
     memcpy(&head, block, sizeof head);
     ASSERT(head.payload_bytes <= WAL_PAYLOAD);
@@ -97,6 +99,12 @@ enum wal_stamps wal_block_stamps(const char *block, uint64_t generation, uint64_
     return found == 0 ? WAL_STAMPS_NONE : found < WAL_SECTORS ? WAL_STAMPS_SOME : WAL_STAMPS_ALL;
 }
 
+void wal_block_restamp(char *block, uint64_t generation, uint64_t batch_seq) {
+    uint32_t stamp = stamp_of(generation, batch_seq);
+    for (unsigned sector = 0; sector < WAL_SECTORS; sector++)
+        memcpy(block + (sector + 1) * WAL_SECTOR - WAL_STAMP, &stamp, sizeof stamp);
+}
+
 void wal_record_seal(char *to, size_t size) {
     uint32_t size32 = (uint32_t)size;
     ASSERT(size32 == size);
@@ -105,20 +113,20 @@ void wal_record_seal(char *to, size_t size) {
     memcpy(to, &crc, sizeof crc);
 }
 
-int wal_record_next(struct span *payload, struct span *ret_record, struct err *err) {
-    if (payload->size == 0)
+int wal_record_next(struct span *records, struct span *ret_record, struct err *err) {
+    if (records->size == 0)
         return ERR_NOT_FOUND;
     uint32_t crc, size;
-    if (payload->size < WAL_RECORD_HEAD)
+    if (records->size < WAL_RECORD_HEAD)
         return err_set(err, ERR_CORRUPT, "a record's head is cut off");
-    memcpy(&crc, payload->data, sizeof crc);
-    memcpy(&size, payload->data + CRC_BYTES, sizeof size);
-    if (size > payload->size - WAL_RECORD_HEAD)
+    memcpy(&crc, records->data, sizeof crc);
+    memcpy(&size, records->data + CRC_BYTES, sizeof size);
+    if (size > records->size - WAL_RECORD_HEAD)
         return err_set(err, ERR_CORRUPT, "a record of %u bytes is cut off", size);
-    if (crc != crc32c_update(0, payload->data + CRC_BYTES, sizeof size + size))
+    if (crc != crc32c_update(0, records->data + CRC_BYTES, sizeof size + size))
         return err_set(err, ERR_CORRUPT, "a record's checksum is wrong");
-    *ret_record = (struct span){payload->data + WAL_RECORD_HEAD, size};
-    payload->data += WAL_RECORD_HEAD + size;
-    payload->size -= WAL_RECORD_HEAD + size;
+    *ret_record = (struct span){records->data + WAL_RECORD_HEAD, size};
+    records->data += WAL_RECORD_HEAD + size;
+    records->size -= WAL_RECORD_HEAD + size;
     return 0;
 }

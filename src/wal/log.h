@@ -21,8 +21,8 @@ struct wal {
     void *context;
     pthread_t writer;
     pthread_t preparer;
-    char *blocks; /* the writer's: a batch on its way to the disk */
-    uint64_t batch_seq;
+    char *blocks; /* the writer's: a batch on its way to the disk, and as it is filled */
+    struct wal_batch batch;
     uint32_t file; /* the preparer's: highest number and generation */
     uint64_t generation;
 
@@ -34,6 +34,8 @@ struct wal {
     uint64_t appended_lsn;
     uint64_t durable_lsn;
     uint64_t batches;
+    uint64_t batch_seq; /* of the last; only the writer changes it */
+
     struct list live;   /* segments with batches; the last is written to */
     struct list spares; /* formatted */
     struct list retired;

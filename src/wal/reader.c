@@ -50,7 +50,8 @@ static int batch_read(struct wal_reader *reader, const struct wal_segment *segme
             head.index != i || head.block != place->block + i)
             return err_set(err, ERR_CORRUPT, "%08u.log block %u cannot be read back", segment->file,
                            place->block + i);
-        size += wal_block_payload(block, reader->payload + size);
+        if (i >= head.index_blocks)
+            size += wal_block_payload(block, reader->payload + size);
     }
     reader->rest = (struct span){reader->payload, size};
     return r;

@@ -4,12 +4,12 @@
 
 #include <stdint.h>
 
-#include "base/err.h"
 #include "base/list.h"
-#include "base/span.h"
+#include "wal/scan.h"
 
-/* Takes a record; an error of its ends the recovery. */
-typedef int wal_replay(void *context, uint64_t lsn, struct span record, struct err *err);
+/* Takes a RECORD, DAMAGED or LOST item; an error of its ends the recovery. lsn is 0 for what cannot
+ * be read again (wal_read). */
+typedef int wal_replay(void *context, uint64_t lsn, const struct wal_item *item, struct err *err);
 
 struct wal_recovery {
     struct list
@@ -20,10 +20,10 @@ struct wal_recovery {
     uint32_t torn_blocks; /* discarded at the tail */
 };
 
-/* Opens all segments in dir, gives each record in order to replay, and discards a torn tail: its
- * blocks are zeroed, so that its batch_seq can be used again. Errors: ERR_CORRUPT: something that
- * was acknowledged may be lost; nothing was changed. ERR_VERSION, ERR_IO, and what replay returns.
- * On failure ret_recovery has nothing to free. */
+/* Opens all segments in dir, gives what they hold in order to replay, and discards a torn tail: its
+ * blocks are zeroed, so that its batch_seq can be used again. What is damaged is told and left as
+ * it is, but for a segment's head, which is written anew. Errors: ERR_VERSION, ERR_IO, and what
+ * replay returns. On failure ret_recovery has nothing to free. */
 int wal_recover(const char *dir, wal_replay *replay, void *context,
                 struct wal_recovery *ret_recovery, struct err *err);
 

@@ -114,9 +114,9 @@ int wal_segment_format(struct wal_segment *segment, uint64_t generation, struct 
     ASSERT(generation > 0);
     _cleanup_(freep) char *block = wal_blocks_new(1);
     struct wal_head head = {
-        .generation = generation, .file = segment->file, .kind = WAL_SEGMENT_HEAD};
+        .generation = generation, .file = segment->file, .count = 1, .kind = WAL_SEGMENT_HEAD};
     struct segment_info info = {.version = WAL_FORMAT_VERSION, .block_count = segment->block_count};
-    wal_batch_encode(&head, (struct span){(const char *)&info, sizeof info}, block);
+    wal_blocks_encode(&head, (struct span){(const char *)&info, sizeof info}, block);
     int r = wal_segment_write(segment, 0, block, 1, err);
     if (r != 0)
         return r;
@@ -126,17 +126,19 @@ int wal_segment_format(struct wal_segment *segment, uint64_t generation, struct 
     return 0;
 }
 
-/* A head that is not there, or was torn by a crash when the file was taken up again, leaves
- * generation 0. */
+/* A head that is not there, belongs elsewhere, or was torn by a crash when the file was taken up
+ * again, leaves generation 0. */
 static int head_read(struct wal_segment *segment, struct err *err) {
     _cleanup_(freep) char *block = wal_blocks_new(1);
-    int r = wal_segment_read(segment, 0, block, 1, err);
+    bool unread = false;
+    int r = wal_segment_load(segment, block, 1, &unread, err);
     struct wal_head head;
     if (r != 0 || !wal_block_valid(block, &head))
         return r;
     if (head.kind != WAL_SEGMENT_HEAD || head.file != segment->file ||
         head.payload_bytes != sizeof(struct segment_info))
-        return err_set(err, ERR_CORRUPT, "%08u.log: its head belongs elsewhere", segment->file);
+        return 0;
+
     char payload[WAL_PAYLOAD];
     struct segment_info info;
     wal_block_payload(block, payload);
@@ -144,10 +146,8 @@ static int head_read(struct wal_segment *segment, struct err *err) {
     if (info.version != WAL_FORMAT_VERSION)
         return err_set(err, ERR_VERSION, "%08u.log has format %u; this program knows %u",
                        segment->file, info.version, WAL_FORMAT_VERSION);
-    if (info.block_count != segment->block_count)
-        return err_set(err, ERR_CORRUPT, "%08u.log has %u blocks; its head says %u", segment->file,
-                       segment->block_count, info.block_count);
-    segment->generation = head.generation;
+    if (info.block_count == segment->block_count)
+        segment->generation = head.generation;
     return 0;
 }
 
@@ -186,6 +186,23 @@ int wal_segment_read(const struct wal_segment *segment, uint32_t block, char *re
     int r = file_read_at(segment->fd, ret_blocks, (size_t)count * WAL_BLOCK,
                          (uint64_t)block * WAL_BLOCK, err);
     return r != 0 && err != NULL ? err_wrap(err, "%08u.log", segment->file) : r;
+}
+
+/* A sector that the disk cannot read fails the whole read. */
+int wal_segment_load(const struct wal_segment *segment, char *ret_blocks, uint32_t count,
+                     bool *ret_unread, struct err *err) {
+    if (wal_segment_read(segment, 0, ret_blocks, count, NULL) == 0)
+        return 0;
+    for (uint32_t block = 0; block < count; block++) {
+        char *to = ret_blocks + (size_t)block * WAL_BLOCK;
+        int r = wal_segment_read(segment, block, to, 1, err);
+        if (r != 0 && r != ERR_IO)
+            return r;
+        ret_unread[block] = r != 0;
+        if (r != 0)
+            memset(to, 0, WAL_BLOCK);
+    }
+    return 0;
 }
 
 void wal_segment_note(struct wal_segment *segment, uint64_t lsn, uint32_t count) {

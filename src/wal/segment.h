@@ -12,7 +12,7 @@
 #include "base/list.h"
 #include "wal/block.h"
 
-#define WAL_FORMAT_VERSION 1u
+#define WAL_FORMAT_VERSION 2u
 
 /* Where a batch is. Its records are lsn, lsn + 1, ... up to the next batch's. */
 struct wal_place {
@@ -39,8 +39,7 @@ int wal_segment_create(const char *dir, uint32_t file, uint32_t block_count,
                        struct wal_segment **ret_segment, struct err *err);
 /* Begins a generation: writes the head. */
 int wal_segment_format(struct wal_segment *segment, uint64_t generation, struct err *err);
-/* An existing file; generation is 0 when it has no valid head. Errors: ERR_VERSION, ERR_IO,
- * ERR_CORRUPT. */
+/* An existing file; generation is 0 when it has no valid head. Errors: ERR_VERSION, ERR_IO. */
 int wal_segment_open(const char *dir, uint32_t file, struct wal_segment **ret_segment,
                      struct err *err);
 struct wal_segment *wal_segment_free(struct wal_segment *segment);
@@ -53,7 +52,13 @@ int wal_segment_write(struct wal_segment *segment, uint32_t block, const char *b
 int wal_segment_read(const struct wal_segment *segment, uint32_t block, char *ret_blocks,
                      uint32_t count, struct err *err);
 
-/* Remembers a batch that was written at segment->used. */
+/* Reads the first count blocks. Those that the disk does not give are zero, and ret_unread[block]
+ * is set. */
+int wal_segment_load(const struct wal_segment *segment, char *ret_blocks, uint32_t count,
+                     bool *ret_unread, struct err *err);
+
+/* Remembers a batch that was written at segment->used; lsn is that of its first record, or of the
+ * next one when none can be read. */
 void wal_segment_note(struct wal_segment *segment, uint64_t lsn, uint32_t count);
 /* The batch that holds the record, or NULL when lsn is below the first; above the last the last is
  * returned. */

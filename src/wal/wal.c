@@ -38,11 +38,14 @@ uint64_t wal_append(struct wal *wal, const struct iovec *parts, int count) {
 
 /* The last record of the oldest segment; 0 when a trim would free nothing. */
 static uint64_t trimmable_lsn(struct wal *wal) {
-    const struct list *second = wal->live.next->next;
-    if (second == &wal->live)
+    if (list_is_empty(&wal->live))
         return 0;
-    const struct wal_segment *next = LIST_ENTRY(second, struct wal_segment, node);
-    return next->place_count > 0 ? next->places[0].lsn - 1 : 0;
+    for (const struct list *node = wal->live.next->next; node != &wal->live; node = node->next) {
+        const struct wal_segment *next = LIST_ENTRY(node, struct wal_segment, node);
+        if (next->place_count > 0)
+            return next->places[0].lsn - 1;
+    }
+    return 0;
 }
 
 void wal_trim(struct wal *wal, uint64_t lsn) {
@@ -64,6 +67,8 @@ void wal_get_status(struct wal *wal, struct wal_status *ret_status) {
         .oldest_lsn = oldest->place_count > 0 ? oldest->places[0].lsn : wal->durable_lsn + 1,
         .trimmable_lsn = trimmable_lsn(wal),
         .batches = wal->batches,
+        .batch_seq = wal->batch_seq,
+
     };
     LIST_FOR_EACH(node, &wal->live)
     ret_status->live_bytes +=
@@ -80,7 +85,7 @@ static int segments_adopt(struct wal *wal, struct wal_recovery *recovery, struct
     wal->appended_lsn = wal->durable_lsn = recovery->lsn;
     for (struct list *node; (node = list_pop_head(&recovery->segments)) != NULL;) {
         const struct wal_segment *segment = LIST_ENTRY(node, struct wal_segment, node);
-        bool live = list_is_empty(&wal->live) || segment->place_count > 0;
+        bool live = list_is_empty(&wal->live) || segment->used > 1;
         list_add_tail(live ? &wal->live : &wal->spares, node);
         wal->generation = segment->generation;
     }
@@ -123,6 +128,7 @@ static struct wal *wal_free(struct wal *wal) {
         for (struct list *node; (node = list_pop_head(lists[i])) != NULL;)
             wal_segment_free(LIST_ENTRY(node, struct wal_segment, node));
     buf_fini(&wal->queue);
+    wal_batch_fini(&wal->batch);
     free(wal->blocks);
     free(wal->dir);
     free(wal);

@@ -3,8 +3,8 @@
  * (wal/segment.h, wal/block.h, doc/format.md).
  *
  * Appending never blocks; one thread writes, one batch in flight. A record has an lsn: 1, 2, ...
- * counted anew at each start from the oldest record kept. A failed write or sync ends the process
- * (PAXOS.md 2.3 i). */
+ * counted anew at each start from the oldest record that can be read. A failed write or sync ends
+ * the process (PAXOS.md 2.3 i). */
 #ifndef QUERN_WAL_WAL_H
 #define QUERN_WAL_WAL_H
 
@@ -14,8 +14,6 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "wal/recover.h"
-
-#define WAL_RECORD_MAX ((size_t)2 << 20)
 
 struct wal;
 
@@ -36,8 +34,8 @@ int wal_open(const struct wal_options *options, struct wal **ret_wal, uint64_t *
 /* Writes what was appended, then stops. */
 struct wal *wal_close(struct wal *wal);
 
-/* Queues one record gathered from parts, at most WAL_RECORD_MAX bytes; returns its lsn. Memory for
- * what is queued is the caller's to bound. */
+/* Queues one record gathered from parts, at most WAL_RECORD_MAX bytes; returns its lsn. Its first
+ * WAL_IDENTITY bytes are kept twice. Memory for what is queued is the caller's to bound. */
 uint64_t wal_append(struct wal *wal, const struct iovec *parts, int count);
 
 /* The record can be dropped, and all before it: the segments they fill are used again, soon; until
@@ -51,6 +49,7 @@ struct wal_status {
     uint64_t trimmable_lsn; /* a trim below this frees nothing; 0 = none would */
     uint64_t live_bytes;    /* of segments in use */
     uint64_t batches;       /* written since the start */
+    uint64_t batch_seq;     /* of the last one; what is appended now is in later ones */
 };
 void wal_get_status(struct wal *wal, struct wal_status *ret_status);
 

@@ -25,17 +25,18 @@ static struct wal_segment *segment_for(struct wal *wal, uint32_t blocks) {
     return segment;
 }
 
-static void batch_write(struct wal *wal, struct span payload, uint64_t record_count) {
-    uint32_t count = wal_blocks_of(payload.size);
+static void batch_write(struct wal *wal, uint64_t record_count) {
+    uint32_t count = wal_batch_blocks(&wal->batch);
     struct wal_segment *segment = segment_for(wal, count);
-    if (segment == NULL)
-        return; /* never acknowledged */
+    if (segment == NULL) {
+        wal_batch_clear(&wal->batch); /* never acknowledged */
+        return;
+    }
     struct wal_head head = {.generation = segment->generation,
                             .batch_seq = wal->batch_seq + 1,
                             .file = segment->file,
-                            .block = segment->used,
-                            .kind = WAL_DATA};
-    wal_batch_encode(&head, payload, wal->blocks);
+                            .block = segment->used};
+    wal_batch_encode(&wal->batch, &head, wal->blocks);
     struct err err = {0};
     if (wal_segment_write(segment, segment->used, wal->blocks, count, &err) != 0)
         panic("the log: %s", err.text);
@@ -51,26 +52,26 @@ static void batch_write(struct wal *wal, struct span payload, uint64_t record_co
     wal->durable(wal->context, lsn);
 }
 
-static size_t frame_size(const char *frame) {
+static uint32_t record_size(const char *frame) {
     uint32_t size;
     memcpy(&size, frame + sizeof(uint32_t), sizeof size);
-    return WAL_RECORD_HEAD + size;
+    return size;
 }
 
 /* Cuts what was queued into batches, at records' ends. */
 static void queue_write(struct wal *wal, const struct buf *queue) {
     size_t at = 0;
     while (at < queue->size) {
-        size_t start = at;
         uint64_t record_count = 0;
-        while (at < queue->size &&
-               at - start + frame_size(queue->data + at) <= WAL_BATCH_BYTES_MAX) {
-            size_t size = frame_size(queue->data + at);
-            wal_record_seal(queue->data + at, size - WAL_RECORD_HEAD);
-            at += size;
+        while (at < queue->size) {
+            uint32_t size = record_size(queue->data + at);
+            if (!wal_batch_add(&wal->batch, queue->data + at, size))
+                break;
+            at += WAL_RECORD_HEAD + size;
             record_count++;
         }
-        batch_write(wal, (struct span){queue->data + start, at - start}, record_count);
+        ASSERT(record_count > 0);
+        batch_write(wal, record_count);
     }
 }
 

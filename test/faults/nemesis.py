@@ -16,8 +16,7 @@ PROCESS = set()  # kinds that stop processes; one at a time
 ALONE = {"flip-volume", "flip-volume-live", "flip-log", "flip-state", "full", "full-all", "wipe",
          "wipe-witness", "rollback"}  # not together with another
 OFF = {
-    "flip-log": "a node whose log is corrupt does not start; its repair from peers is not there yet",
-    "flip-state": "the state store is not rebuilt from peers yet: the node does not start",
+    
     "full": "a node whose disk is full ends, or takes no chunks until it is started again",
     "full-all": "as full",
     "rollback": "no store can survive it: it shows that the harness sees",

@@ -1,0 +1,148 @@
+/* What a bad disk costs a node: nothing where others have it, and alone a clear refusal. */
+#include <fcntl.h>
+
+#include "meta/cluster_harness.h"
+#include "wal/block.h"
+
+static int log_open(const struct test_node *node) {
+    char path[TEMP_DIR_SIZE + 64];
+    snprintf(path, sizeof path, "%s/log/00000001.log", node->dir);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void flip(int fd, uint32_t block) {
+    char byte;
+    assert_int_equal(pread(fd, &byte, 1, (off_t)block * WAL_BLOCK + 100), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)block * WAL_BLOCK + 100), 1);
+}
+
+/* Of the log's batches as they lie there: blocks of records, or of the index. Returns how many. */
+static uint32_t flip_all(const struct test_node *node, bool records, bool index) {
+    int fd = log_open(node);
+    char block[WAL_BLOCK];
+    uint32_t flipped = 0;
+    for (uint32_t b = 1; pread(fd, block, sizeof block, (off_t)b * WAL_BLOCK) == WAL_BLOCK; b++) {
+        struct wal_head head;
+        if (!wal_block_valid(block, &head) || head.kind != WAL_DATA)
+            continue;
+        bool is_index = head.index < head.index_blocks;
+        if (is_index ? !index : !records)
+            continue;
+        flip(fd, b);
+        flipped++;
+    }
+    close(fd);
+    assert_true(flipped > 0);
+    return flipped;
+}
+
+static int try_begin(struct cluster *c, struct err *err) {
+    struct test_node *node = &c->nodes[0];
+    struct meta_options options = {
+        .dir = node->dir, .identity = node->identity, .boot = 9, .genesis = c->genesis};
+    int r = meta_start(&options, &node->meta, err);
+    assert_null(node->meta);
+    return r;
+}
+
+static void test_alone_it_is_refused(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 1);
+    must_create(&c->nodes[0], "first-bucket");
+    node_end(c, 0);
+    flip_all(&c->nodes[0], false, true); /* the records tell what the indices would */
+    node_begin(c, 0);
+    must_get(&c->nodes[0], "first-bucket");
+    node_end(c, 0);
+    struct err err = {0};
+    flip_all(&c->nodes[0], true, false);
+    assert_int_equal(try_begin(c, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.text, "the log has lost"));
+}
+
+/* Values are lost, and what they are is known: the others have them. */
+static void test_lost_values_are_fetched(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "before-%u", i);
+        must_create(&c->nodes[i], name);
+    }
+    node_end(c, 1);
+    flip_all(&c->nodes[1], true, false);
+    node_begin(c, 1);
+    must_create(&c->nodes[1], "after");
+    struct meta_group_status rows[3];
+    meta_status(c->nodes[0].meta, rows, 3);
+    for (uint32_t g = 0; g < 3; g++) {
+        assert_true(rows[g].hosted);
+        wait_group_applied(&c->nodes[1], g, rows[g].applied_upto);
+    }
+    node_end(c, 0);
+    must_get(&c->nodes[1], "before-0");
+    must_create(&c->nodes[1], "without-one");
+    must_get(&c->nodes[2], "after");
+}
+
+/* Nothing is known of what was promised: the replicas are made anew. */
+static void test_a_ruined_log_is_another_replica(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 3);
+    must_create(&c->nodes[0], "before");
+    node_end(c, 1);
+    flip_all(&c->nodes[1], true, true);
+    must_create(&c->nodes[0], "meanwhile");
+    node_begin(c, 1);
+    wait_placed(c, 7);
+    node_end(c, 0);
+    must_get(&c->nodes[1], "before");
+    must_create(&c->nodes[1], "after");
+    must_get(&c->nodes[2], "meanwhile");
+    node_end(c, 1); /* the damage is still there, and not theirs */
+    node_begin(c, 1);
+    must_create(&c->nodes[2], "once-more");
+}
+
+static void mark_corrupt(const char *path) {
+    char mark[TEMP_DIR_SIZE + 64];
+    snprintf(mark, sizeof mark, "%s.corrupt", path);
+    int fd = open(mark, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+/* Found by a process before. */
+static void test_a_corrupt_state_is_had_from_others(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 3);
+    must_create(&c->nodes[0], "before");
+    node_end(c, 1);
+    char path[TEMP_DIR_SIZE + 32];
+    snprintf(path, sizeof path, "%s/state", c->nodes[1].dir);
+    mark_corrupt(path);
+    must_create(&c->nodes[0], "meanwhile");
+    node_begin(c, 1);
+    wait_placed(c, 7);
+    node_end(c, 0);
+    must_get(&c->nodes[1], "before");
+    must_create(&c->nodes[1], "after");
+    must_get(&c->nodes[2], "meanwhile");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_alone_it_is_refused, teardown),
+        cmocka_unit_test_teardown(test_lost_values_are_fetched, teardown),
+        cmocka_unit_test_teardown(test_a_ruined_log_is_another_replica, teardown),
+        cmocka_unit_test_teardown(test_a_corrupt_state_is_had_from_others, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
