@@ -108,6 +108,7 @@ def test_status_ring_doctor_for_people(cluster, bucket, big):
     cluster.run("put", "-", f"{bucket}/placed", data=big)
     status = cluster.run("status").stdout.decode()
     assert all(f"node{i}" in status for i in (1, 2, 3))
+    assert max(len(line) for line in status.splitlines()) <= 80
     placed = cluster.run("ring", f"s3://{bucket}/placed").stdout.decode()
     assert all(f"node{i}" in placed for i in (1, 2, 3))
     shares = cluster.run("ring").stdout.decode()

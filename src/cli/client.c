@@ -19,6 +19,7 @@
 #define CONNECT_MS_MAX 3000l
 #define IDLE_MS_DEFAULT 20000u
 #define RETRY_MS_DEFAULT 30000u
+#define HTTP_FULL 507
 #define REFUSED_MS_MAX                                                                             \
     3000u /* nobody listens anywhere: a wrong endpoint, more likely than a restart */
 #define PAUSE_MS_MAX 1000u
@@ -321,8 +322,9 @@ static int try_once(struct client *client, const struct client_request *request,
     arena_init(&arena, SIGNING_BYTES_MAX);
     status = send_once(client, request, &exchange, &arena, err);
     arena_fini(&arena);
-    *ret_is_final = exchange.failure != 0 || response->sunk_bytes > 0 ||
-                    !(err_is_transient(status) || response->status >= 500);
+    *ret_is_final =
+        exchange.failure != 0 || response->sunk_bytes > 0 ||
+        !(err_is_transient(status) || (response->status >= 500 && response->status != HTTP_FULL));
     return status;
 }
 

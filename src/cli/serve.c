@@ -18,6 +18,7 @@
 #include "cli/options.h"
 #include "node/node.h"
 #include "os/clock.h"
+#include "os/space.h"
 
 #define READY_POLL_MS 50u
 #define ROLES "gateway,meta,store,worker"
@@ -193,6 +194,8 @@ int cli_serve(int argc, char **argv) {
     status = values.join != NULL ? join_cluster(&options, values.join, &err) : 0;
     if (status == 0)
         status = node_start(&options, &node, &err);
+    if (status == ERR_NOSPACE)
+        err_wrap(&err, SPACE_ADVICE);
     if (status != 0)
         return options_fail(&usage, &err, status);
     log_info("quern " QUERN_VERSION ", data in %s, keys in %s", options.dir,

@@ -25,11 +25,15 @@ static const struct usage usage = {
     .options = rows,
 };
 
-/* "gateway,meta,store,worker" into text; returns it. */
+#define ROLE_COUNT 4u /* there are */
+
+/* "all", or as in "gateway,meta,store,worker" into text; returns it. */
 static const char *print_roles(const json_t *roles, char *text, size_t size) {
     size_t used = 0, index;
     json_t *role;
     text[0] = '\0';
+    if (json_array_size(roles) == ROLE_COUNT)
+        return "all";
     json_array_foreach(roles, index, role) {
         if (used < size)
             used += (size_t)snprintf(text + used, size - used, "%s%s", index > 0 ? "," : "",
@@ -38,20 +42,27 @@ static const char *print_roles(const json_t *roles, char *text, size_t size) {
     return text;
 }
 
+static const char *state_of(const json_t *node) {
+    const json_t *store = json_object_get(node, "store");
+    return !admin_flag(node, "up")       ? "down"
+           : admin_flag(store, "failed") ? "BROKEN"
+           : admin_flag(store, "full")   ? "FULL"
+                                         : "up";
+}
+
 static void print_node(const json_t *node) {
     char roles[64], stored[PROGRESS_SIZE], left[PROGRESS_SIZE];
     const json_t *store = json_object_get(node, "store");
-    printf("%-10s %-5s %-22s %-26s ", admin_text(node, "name"),
-           admin_flag(node, "up") ? "up" : "down", admin_text(node, "http_address"),
-           print_roles(json_object_get(node, "roles"), roles, sizeof roles));
+    printf("%-9s %-6s %-20s ", admin_text(node, "name"), state_of(node),
+           admin_text(node, "http_address"));
     if (!json_is_object(store))
-        printf("%8s %10s %10s %8s\n", "-", "-", "-", "-");
+        printf("%7s %9s %9s %7s", "-", "-", "-", "-");
     else
-        printf("%8lld %10s %10s %8lld%s\n", admin_number(store, "chunks"),
+        printf("%7lld %9s %9s %7lld", admin_number(store, "chunks"),
                progress_print_bytes((uint64_t)admin_number(store, "bytes"), stored),
                progress_print_bytes((uint64_t)admin_number(store, "disk_free_bytes"), left),
-               admin_number(store, "missing_chunks"),
-               admin_flag(store, "failed") ? "  DISK FAILED" : "");
+               admin_number(store, "missing_chunks"));
+    printf("  %s\n", print_roles(json_object_get(node, "roles"), roles, sizeof roles));
 }
 
 static void print_groups(const json_t *status) {
@@ -96,8 +107,8 @@ static void print_status(const json_t *status) {
     printf("cluster %s  quern %s  %lld copies of a chunk  map epoch %lld\n\n",
            admin_text(status, "cluster"), admin_text(status, "version"),
            admin_number(status, "replicas"), admin_number(status, "epoch"));
-    printf("%-10s %-5s %-22s %-26s %8s %10s %10s %8s\n", "NODE", "STATE", "S3", "ROLES", "CHUNKS",
-           "STORED", "DISK FREE", "MISSING");
+    printf("%-9s %-6s %-20s %7s %9s %9s %7s  %s\n", "NODE", "STATE", "S3", "CHUNKS", "STORED",
+           "FREE", "MISSING", "ROLES");
     json_array_foreach(json_object_get(status, "nodes"), index, node) {
         print_node(node);
     }

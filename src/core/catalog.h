@@ -60,6 +60,10 @@ int catalog_apply(struct catalog *catalog, const struct catalog_kv *kv, uint64_t
                   const struct span *commands, unsigned count, struct buf *replies,
                   struct err *err);
 
+/* Whether the command makes the state larger for good: not one that deletes, or that ends what was
+ * begun. False for one that is malformed. Any thread. */
+bool catalog_grows(struct span command);
+
 /* Answers a packed pb Query from a read-only view with a packed pb Reply. Any thread. */
 int catalog_query(uint32_t group, const struct catalog_kv *kv, struct span query,
                   struct buf *ret_reply, struct err *err);

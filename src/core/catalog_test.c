@@ -546,6 +546,29 @@ static void test_empty_commands(void **state) {
     }
 }
 
+static bool does_grow(const Pb__Command *command) {
+    uint8_t bytes[256];
+    size_t size = pb__command__get_packed_size(command);
+    assert_in_range(size, 0, sizeof bytes);
+    pb__command__pack(command, bytes);
+    return catalog_grows((struct span){(const char *)bytes, size});
+}
+
+static void test_growth(void **state) {
+    (void)state;
+    Pb__CreateBucket create = PB__CREATE_BUCKET__INIT;
+    Pb__DeleteObject delete = PB__DELETE_OBJECT__INIT;
+    Pb__Command command = PB__COMMAND__INIT;
+    assert_false(does_grow(&command));
+    command.op_case = PB__COMMAND__OP_CREATE_BUCKET;
+    command.create_bucket = &create;
+    assert_true(does_grow(&command));
+    command.op_case = PB__COMMAND__OP_DELETE_OBJECT;
+    command.delete_object = &delete;
+    assert_false(does_grow(&command));
+    assert_false(catalog_grows(SPAN_LITERAL("\xff\xff\xff")));
+}
+
 static void test_hostile_puts(void **state) {
     (void)state;
     struct world world;
@@ -611,21 +634,14 @@ static void test_failing_reads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gate),
-        cmocka_unit_test(test_put_get_delete),
-        cmocka_unit_test(test_conditions),
-        cmocka_unit_test(test_garbage),
-        cmocka_unit_test(test_settle),
-        cmocka_unit_test(test_settle_in_steps),
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_list_provisional),
-        cmocka_unit_test(test_random_history),
-        cmocka_unit_test(test_at_most_once),
-        cmocka_unit_test(test_at_most_once_in_a_slot),
-        cmocka_unit_test(test_window_runs_over),
-        cmocka_unit_test(test_empty_commands),
-        cmocka_unit_test(test_hostile_puts),
-        cmocka_unit_test(test_failing_reads),
+        cmocka_unit_test(test_growth),           cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_put_get_delete),   cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_garbage),          cmocka_unit_test(test_settle),
+        cmocka_unit_test(test_settle_in_steps),  cmocka_unit_test(test_list),
+        cmocka_unit_test(test_list_provisional), cmocka_unit_test(test_random_history),
+        cmocka_unit_test(test_at_most_once),     cmocka_unit_test(test_at_most_once_in_a_slot),
+        cmocka_unit_test(test_window_runs_over), cmocka_unit_test(test_empty_commands),
+        cmocka_unit_test(test_hostile_puts),     cmocka_unit_test(test_failing_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

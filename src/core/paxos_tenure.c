@@ -110,6 +110,23 @@ static uint32_t faster(struct paxos *paxos, struct paxos_peer **ret_best) {
     return count;
 }
 
+static struct paxos_peer *roomier(struct paxos *paxos) {
+    for (uint32_t i = 0; i < paxos->peer_count; i++) {
+        struct paxos_peer *peer = &paxos->peers[i];
+        if (peer->voter && peer != paxos->self && was_heard(paxos, peer) && peer->spacious)
+            return peer;
+    }
+    return NULL;
+}
+
+/* A full disk votes for nothing: whoever has room leads. */
+static void check_space(struct paxos *paxos) {
+    struct paxos_peer *heir =
+        paxos->space == PAXOS_SPACE_NONE && paxos->heir == NULL ? roomier(paxos) : NULL;
+    if (COVERED(full_leader, heir != NULL))
+        name_heir(paxos, heir);
+}
+
 /* PAXOS.md 2.6: "A leader whose fsync EWMA exceeds 4x the quorum median for 2 s transfers
  * leadership." */
 static void check_disk(struct paxos *paxos) {
@@ -135,6 +152,7 @@ void paxos_leader_tick(struct paxos *paxos) {
         paxos->heir = NULL;
     agree(paxos);
     check_disk(paxos);
+    check_space(paxos);
     paxos_send_heartbeats(paxos);
 }
 

@@ -10,6 +10,7 @@
 #include "gateway/gateway_impl.h"
 #include "gateway/request.h"
 #include "os/clock.h"
+#include "os/space.h"
 
 #define GROUPS_MAX PLACE_GROUPS_MAX
 #define NODE_MS_MAX 1000 /* a node that does not answer by then is shown as such */
@@ -81,12 +82,12 @@ static json_t *roles_json(uint32_t roles) {
 }
 
 static json_t *store_json(const struct store_status *status) {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "chunks", (json_int_t)status->chunks,
-                     "bytes", (json_int_t)status->bytes, "disk_free_bytes",
-                     (json_int_t)status->disk_free_bytes, "disk_total_bytes",
-                     (json_int_t)status->disk_total_bytes, "missing_chunks",
-                     (json_int_t)status->missing_chunks, "repaired_chunks",
-                     (json_int_t)status->repaired_chunks, "failed", status->failed);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b}", "chunks", (json_int_t)status->chunks, "bytes",
+        (json_int_t)status->bytes, "disk_free_bytes", (json_int_t)status->disk_free_bytes,
+        "disk_total_bytes", (json_int_t)status->disk_total_bytes, "missing_chunks",
+        (json_int_t)status->missing_chunks, "repaired_chunks", (json_int_t)status->repaired_chunks,
+        "failed", status->failed, "full", status->disk_free_bytes < SPACE_LOW_BYTES);
 }
 
 /* null when the node has no store or does not answer. */

@@ -9,6 +9,7 @@
 #include "meta/call.h"
 #include "meta/engine.h"
 #include "meta/state.h"
+#include "os/space.h"
 
 #define PASS_SLOTS 256u              /* applied in one batch of the store, */
 #define PASS_BYTES ((size_t)4 << 20) /* but for one larger slot */
@@ -148,7 +149,7 @@ static void items_apply(struct meta *meta, struct list *items) {
     LIST_FOR_EACH(node, items)
     item_apply(meta, LIST_ENTRY(node, struct apply_item, node));
     if (kv_write(meta->kv, meta->applier.batch, &err) != 0)
-        panic("%s", err.text);
+        panic("%s%s", err.code == ERR_NOSPACE ? SPACE_ADVICE ": " : "", err.text);
     for (struct list *node; (node = list_pop_head(items)) != NULL;)
         item_publish(LIST_ENTRY(node, struct apply_item, node));
     if (erased == NULL)

@@ -16,6 +16,7 @@ enum call_kind {
     CALL_SUBMIT, /* command: propose it; reply is what applying it gave */
     CALL_READ,   /* once answered, the state as applied is new enough for a linearizable read */
     CALL_POINT,  /* note a point of the log (keeper.c) */
+    CALL_DISK,   /* command: struct disk_report */
     CALL_TRIM,   /* command: u64 by group, slots that may go: what the log needs without them is
                     durable */
     CALL_MAKE,   /* the like are of host.c */

@@ -60,6 +60,8 @@ struct group {
     atomic_bool leads;
     atomic_bool votes;
     atomic_bool read_free;
+    atomic_bool spacious; /* leads, and a quorum has room for what users write */
+
     _Atomic uint64_t ballot_round;
     _Atomic uint64_t chosen_upto;
     _Atomic uint64_t applied;
@@ -118,6 +120,7 @@ struct meta {
     struct list trims; /* calls that wait for their checkpoints */
 
     struct server_of_slots *slot_server;
+    enum paxos_space space; /* as last told; the keeper's */
     struct keeper *keeper;
     struct members *members;
     struct placer *placer;
@@ -214,6 +217,15 @@ void keeper_start(struct meta *meta);
 void keeper_stop(struct meta *meta);
 /* A point of the log: records up to lsn are of no slot above last_slot[group]. */
 void keeper_note_point(struct meta *meta); /* replica thread, for a CALL_POINT */
+
+/* ---- disk.c: room and speed of the disk ---- */
+
+struct disk_report {
+    enum paxos_space space;
+    uint32_t sync_us; /* a write to the log, of late */
+};
+/* Tells the groups. False when nothing should be flushed but what must be. The keeper's thread. */
+bool disk_look(struct meta *meta);
 
 /* ---- members.c: who is up, and the cluster map ---- */
 

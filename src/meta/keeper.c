@@ -10,6 +10,7 @@
 #include "meta/client.h"
 #include "meta/engine.h"
 #include "os/clock.h"
+#include "os/space.h"
 
 #define LOOK_MS 500
 #define FLUSH_MS 5000                    /* at least so often while there are writes, */
@@ -69,7 +70,7 @@ static void flush(struct keeper *keeper) {
     for (uint32_t g = 0; g < meta->group_count; g++)
         applied[g] = atomic_load(&meta->groups[g].applied);
     if (kv_flush(meta->kv, &err) != 0)
-        panic("%s", err.text);
+        panic("%s%s", err.code == ERR_NOSPACE ? SPACE_ADVICE ": " : "", err.text);
     for (uint32_t g = 0; g < meta->group_count; g++)
         atomic_store(&meta->groups[g].flushed, applied[g]);
 }
@@ -144,9 +145,10 @@ static void look(struct keeper *keeper) {
     struct wal_status status;
     wal_get_status(meta->wal, &status);
     uint64_t now_ns = clock_now_ns();
+    bool may_flush = disk_look(meta);
     bool due = status.live_bytes - keeper->flushed_bytes >= FLUSH_BYTES ||
                now_ns - keeper->flushed_ns >= FLUSH_MS * NS_PER_MS;
-    if (!due)
+    if (!due || !may_flush)
         return;
     if (status.appended_lsn != keeper->flushed_lsn &&
         ask_replica(meta, CALL_POINT, (struct span){0}, DEADLINE_NONE) == 0) {

@@ -96,7 +96,8 @@ static void propose_slot(struct group *group, uint64_t now_ns) {
     paxos_value_seal(value);
     list_add_tail(&group->proposals, &proposal->node);
     group->in_flight++;
-    drive_propose(group->drive, now_ns, value, (uintptr_t)proposal, false);
+    drive_propose(group->drive, now_ns, value, (uintptr_t)proposal,
+                  !atomic_load(&group->spacious)); /* what came this far may go on: meta/local.c */
 }
 
 /* Nobody waits for it: whoever wants it looks again. */

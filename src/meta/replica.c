@@ -130,6 +130,8 @@ static void publish(struct group *group) {
     atomic_store(&group->leads, status.leads);
     atomic_store(&group->votes, status.voter);
     atomic_store(&group->read_free, status.read_free);
+    atomic_store(&group->spacious, status.spacious);
+
     atomic_store(&group->ballot_round, status.ballot.round);
     atomic_store(&group->chosen_upto, status.chosen_upto);
 }
@@ -217,6 +219,15 @@ static void trim_begin(struct meta *meta, struct call *call) {
     list_add_tail(&meta->trims, &call->node);
 }
 
+static void tell_disk(struct meta *meta, const struct call *call, uint64_t now_ns) {
+    struct disk_report report;
+    ASSERT(call->command_size == sizeof report);
+    memcpy(&report, call->command, sizeof report);
+    for (uint32_t g = 0; g < meta->group_count; g++)
+        if (meta->groups[g].drive != NULL)
+            drive_disk(meta->groups[g].drive, now_ns, report.space, report.sync_us);
+}
+
 static void take_call(struct meta *meta, struct call *call, uint64_t now_ns) {
     struct group *group = &meta->groups[call->group];
     switch (call->kind) {
@@ -233,6 +244,10 @@ static void take_call(struct meta *meta, struct call *call, uint64_t now_ns) {
         return;
     case CALL_POINT:
         keeper_note_point(meta);
+        call_finish(call, 0);
+        return;
+    case CALL_DISK:
+        tell_disk(meta, call, now_ns);
         call_finish(call, 0);
         return;
     case CALL_TRIM:

@@ -19,6 +19,8 @@
 #include "os/file.h"
 #include "os/net.h"
 #include "os/random.h"
+#include "os/space.h"
+#include "test/lib/temp_dir.h"
 
 static void test_clock(void **state) {
     (void)state;
@@ -154,11 +156,35 @@ static void test_sockets(void **state) {
     assert_int_equal(client, -1);
 }
 
+static void test_ballast(void **state) {
+    char dir[TEMP_DIR_SIZE], path[TEMP_DIR_SIZE + 16];
+    struct stat info;
+    (void)state;
+    assert_int_equal(temp_dir_make(dir), 0);
+    snprintf(path, sizeof path, "%s/ballast", dir);
+    uint64_t free_bytes = 0, total_bytes = 0;
+    assert_int_equal(space_get(dir, &free_bytes, &total_bytes, NULL), 0);
+    assert_in_range(free_bytes, 1, total_bytes);
+    assert_int_equal(space_get("/proc/none", &free_bytes, &total_bytes, NULL), ERR_IO);
+    assert_int_equal(space_keep_ballast(path, SPACE_LOW_BYTES, NULL), 0);
+    assert_int_equal(stat(path, &info), -1); /* not enough room to make it */
+    for (int twice = 0; twice < 2; twice++)
+        assert_int_equal(space_keep_ballast(path, UINT64_MAX, NULL), 0);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_size, SPACE_BALLAST_BYTES);
+    assert_int_equal(space_keep_ballast(path, SPACE_NONE_BYTES, NULL), 0);
+    assert_int_equal(stat(path, &info), 0);
+    for (int twice = 0; twice < 2; twice++)
+        assert_int_equal(space_keep_ballast(path, 0, NULL), 0);
+    assert_int_equal(stat(path, &info), -1);
+    assert_int_equal(temp_dir_remove(dir), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clock),   cmocka_unit_test(test_random),
-        cmocka_unit_test(test_files),   cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_sockets),
+        cmocka_unit_test(test_ballast),   cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_random),    cmocka_unit_test(test_files),
+        cmocka_unit_test(test_addresses), cmocka_unit_test(test_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

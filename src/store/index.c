@@ -1,5 +1,6 @@
 /* The index: kv keys are 'c', the big-endian hash that places the chunk on the ring, and its id; or
  * 'v' and a volume. */
+#include "os/space.h"
 #include "store/index.h"
 
 #include <assert.h>
@@ -59,9 +60,11 @@ static struct volume_key volume_key(uint64_t number) {
 
 #define SPAN_OF(object) ((struct span){(const char *)&(object), sizeof(object)})
 
-/* A full disk is final here as well: what the kv failed to write it may not write later. */
+/* A full disk is final here: what the kv failed to write it may not write later. */
 static int index_final(int rc, struct err *err) {
-    return rc == ERR_NOSPACE ? err_set(err, ERR_IO, "no space left for the index") : rc;
+    if (rc == ERR_NOSPACE)
+        panic(SPACE_ADVICE ": %s", err != NULL ? err->text : "the index of chunks");
+    return rc;
 }
 
 static int index_write(struct index *index, struct kv_batch *batch, struct err *err) {

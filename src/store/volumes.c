@@ -1,10 +1,11 @@
 /* The set of volume files of a store: which there are, and where the next chunk goes. */
+#include "os/space.h"
 #include "store/volumes.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/statvfs.h>
+
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -218,12 +219,7 @@ uint64_t volumes_next_complete(struct volumes *set) {
 
 int volumes_disk_space(const struct volumes *set, uint64_t *ret_free, uint64_t *ret_total,
                        struct err *err) {
-    struct statvfs fs;
-    if (fstatvfs(set->dir_fd, &fs) != 0)
-        return err_errno(err, errno, "statvfs %s", set->dir);
-    *ret_free = (uint64_t)fs.f_bavail * fs.f_frsize;
-    *ret_total = (uint64_t)fs.f_blocks * fs.f_frsize;
-    return 0;
+    return space_get(set->dir, ret_free, ret_total, err);
 }
 
 bool volumes_count_chunk(struct volumes *set, uint64_t number, struct id128 chunk_id) {

@@ -7,11 +7,11 @@
 #include "base/assert.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/space.h"
 #include "store/local.h"
 
 #define WRITE_BACK_BYTES                                                                           \
     ((uint64_t)8 << 20) /* the disk starts on so much at a time, so that the sync is short */
-#define FREE_BYTES_MIN ((uint64_t)64 << 20) /* left to the index and the other roles */
 
 struct local_write {
     struct store *store;
@@ -54,7 +54,7 @@ static int check_begin(struct store *store, struct id128 id, uint64_t length_max
         return err_set(err, ERR_CONFLICT, "the chunk was deleted");
     uint64_t free_bytes, total_bytes;
     rc = volumes_disk_space(store->volumes, &free_bytes, &total_bytes, err);
-    if (rc == 0 && free_bytes < length_max + FREE_BYTES_MIN)
+    if (rc == 0 && free_bytes < length_max + SPACE_LOW_BYTES)
         rc = err_set(err, ERR_NOSPACE, "%llu MiB are left on the disk",
                      (unsigned long long)free_bytes >> 20);
     return rc;

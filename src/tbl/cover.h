@@ -30,7 +30,8 @@
     X(peer_stalled, "and one slot at a time")                                                      \
     X(peer_too_far, "a member needs slots that are not in memory")                                 \
     X(quorum_unheard, "a leader stops: no quorum was heard")                                       \
-    X(slow_leader, "a leader with a slow disk hands over")                                         \
+    X(slow_leader, "a leader with a slow disk hands over") \
+ X(full_leader, "a leader with a full disk hands over")                                         \
     X(heir_silent, "a transfer comes to nothing")                                                  \
     X(space_low, "a proposal is refused: no quorum has space")                                     \
     X(restored_gap, "the log has lost a slot; what follows is kept")                               \

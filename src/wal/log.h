@@ -35,6 +35,7 @@ struct wal {
     uint64_t durable_lsn;
     uint64_t batches;
     uint64_t batch_seq; /* of the last; only the writer changes it */
+    uint32_t sync_us;
 
     struct list live;   /* segments with batches; the last is written to */
     struct list spares; /* formatted */

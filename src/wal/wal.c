@@ -68,6 +68,7 @@ void wal_get_status(struct wal *wal, struct wal_status *ret_status) {
         .trimmable_lsn = trimmable_lsn(wal),
         .batches = wal->batches,
         .batch_seq = wal->batch_seq,
+        .sync_us = wal->sync_us,
 
     };
     LIST_FOR_EACH(node, &wal->live)

@@ -49,6 +49,7 @@ struct wal_status {
     uint64_t trimmable_lsn; /* a trim below this frees nothing; 0 = none would */
     uint64_t live_bytes;    /* of segments in use */
     uint64_t batches;       /* written since the start */
+    uint32_t sync_us;       /* a write takes, of late */
     uint64_t batch_seq;     /* of the last one; what is appended now is in later ones */
 };
 void wal_get_status(struct wal *wal, struct wal_status *ret_status);

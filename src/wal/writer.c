@@ -2,8 +2,11 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "os/clock.h"
+
 #include "wal/log.h"
 
+#define SYNC_SHARE 8u                      /* of the newest write in the mean */
 #define QUEUE_BYTES_KEPT ((size_t)1 << 20) /* of a buffer between batches */
 
 /* The segment that takes the batch; waits for a spare. NULL when there is no room and the log is
@@ -38,10 +41,14 @@ static void batch_write(struct wal *wal, uint64_t record_count) {
                             .block = segment->used};
     wal_batch_encode(&wal->batch, &head, wal->blocks);
     struct err err = {0};
+    uint64_t start_ns = clock_now_ns();
     if (wal_segment_write(segment, segment->used, wal->blocks, count, &err) != 0)
         panic("the log: %s", err.text);
+    uint64_t us = (clock_now_ns() - start_ns) / 1000;
 
     pthread_mutex_lock(&wal->mutex);
+    wal->sync_us = (uint32_t)((wal->sync_us * (uint64_t)(SYNC_SHARE - 1) + us) / SYNC_SHARE);
+
     wal->batch_seq++;
     wal_segment_note(segment, wal->durable_lsn + 1, count);
     uint64_t lsn = wal->durable_lsn += record_count;

@@ -15,6 +15,8 @@ ACCESS_KEY = "faultsaccesskey"
 SECRET_KEY = "faultssecretkey"
 FORMING_PORT = 9000  # of `quern dev`, in our own namespace: always free
 WHOLE_SECONDS = 4
+# Last words of a node that is to be started again.
+START_AGAIN = ("is made anew at the next start", "can be started again once there is room")
 READY_SECONDS = 120
 FORMED = ("identity.json", "credentials")
 KEPT = (*FORMED, "boot")  # by a node that is wiped
@@ -179,14 +181,16 @@ class Cluster:
                               f"{done.stderr.decode().strip()}")
 
     def check_processes(self):
-        """One that found its store corrupt ends, and is started again, as a service manager would."""
+        """One that found its store corrupt, or no room, ends and is started again, as by a service manager."""
         for node in self.nodes.values():
             if not node.has_ended():
                 continue
-            if "is made anew at the next start" not in self.last_words(node):
+            if not any(words in self.last_words(node) for words in START_AGAIN):
                 raise Finding(f"node {node.number} ended by itself: {self.last_words(node)}")
             node.kill()
+            time.sleep(0.5)
             node.start()
+
 
 
     @staticmethod

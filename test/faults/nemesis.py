@@ -17,8 +17,6 @@ ALONE = {"flip-volume", "flip-volume-live", "flip-log", "flip-state", "full", "f
          "wipe-witness", "rollback"}  # not together with another
 OFF = {
     
-    "full": "a node whose disk is full ends, or takes no chunks until it is started again",
-    "full-all": "as full",
     "rollback": "no store can survive it: it shows that the harness sees",
 }
 

@@ -1,0 +1,41 @@
+/* Room on the disk. */
+#include "os/space.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+#define RELEASE_BYTES ((uint64_t)48 << 20)
+
+int space_get(const char *path, uint64_t *ret_free_bytes, uint64_t *ret_total_bytes,
+              struct err *err) {
+    struct statvfs fs;
+    if (statvfs(path, &fs) != 0)
+        return err_errno(err, errno, "statvfs %s", path);
+    *ret_free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    *ret_total_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
+    return 0;
+}
+
+/* One that could not be made whole is not kept. */
+static int ballast_make(const char *path, struct err *err) {
+    _cleanup_(fd_closep) int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno == EEXIST ? 0 : err_errno(err, errno, "open %s", path);
+    int code = posix_fallocate(fd, 0, (off_t)SPACE_BALLAST_BYTES);
+    if (code == 0)
+        return 0;
+    unlink(path);
+    return err_errno(err, code, "%s", path);
+}
+
+int space_keep_ballast(const char *path, uint64_t free_bytes, struct err *err) {
+    if (free_bytes >= SPACE_LOW_BYTES + SPACE_BALLAST_BYTES)
+        return access(path, F_OK) == 0 ? 0 : ballast_make(path, err);
+    if (free_bytes < RELEASE_BYTES && unlink(path) != 0 && errno != ENOENT)
+        return err_errno(err, errno, "unlink %s", path);
+    return 0;
+}

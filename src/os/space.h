@@ -1,0 +1,25 @@
+/* Room on the disk, and what is kept of it, so that a node whose disk is full can still delete,
+ * flush and start (PAXOS.md 2.14). Any thread. */
+#ifndef QUERN_OS_SPACE_H
+#define QUERN_OS_SPACE_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* Below the first what users write is refused; below the second nothing is voted for. */
+#define SPACE_LOW_BYTES ((uint64_t)192 << 20)
+#define SPACE_NONE_BYTES ((uint64_t)96 << 20)
+#define SPACE_BALLAST_BYTES ((uint64_t)64 << 20)
+/* Before an error that ends the process. */
+#define SPACE_ADVICE "this node can be started again once there is room"
+
+/* Of the file system that holds path. */
+int space_get(const char *path, uint64_t *ret_free_bytes, uint64_t *ret_total_bytes,
+              struct err *err);
+
+/* Keeps a file of SPACE_BALLAST_BYTES at path while there is room, and removes it when others have
+ * filled the disk: what is to be flushed goes there. */
+int space_keep_ballast(const char *path, uint64_t free_bytes, struct err *err);
+
+#endif
