@@ -11,7 +11,7 @@ from lib.cluster import Cluster  # noqa: E402
 
 
 # The longest files begin first, so that none is left running alone at the end.
-LONG = ("test_jobs", "test_faults", "test_kill", "test_nodes", "test_locks")
+LONG = ("test_jobs", "test_faults", "test_kill", "test_nodes", "test_locks", "test_job_edges")
 
 
 def pytest_collection_modifyitems(items):
