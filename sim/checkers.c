@@ -108,6 +108,9 @@ static void refer(struct sim *sim, uint32_t group, const struct paxos_chosen *ch
 
 /* I1, I6, I10. */
 void sim_check_applied(struct sim_replica *replica, const struct paxos_chosen *chosen) {
+    if (chosen->write_seq > replica->durable_seq)
+        sim_fail(replica->node->sim, "node %u group %u applies slot %llu ahead of its log",
+                 replica->node->index + 1, replica->group, (unsigned long long)chosen->slot);
     struct sim *sim = replica->node->sim;
     uint32_t node = replica->node->index + 1, group = replica->group;
     const struct sim_slot *slot = sim_slot_at(sim, group, chosen->slot);

@@ -5,6 +5,8 @@
 
 #include <xxhash.h>
 
+#include "base/mutant.h"
+
 static_assert(sizeof(struct kv_command) == 40, "no padding: it is hashed");
 
 struct value_head {
@@ -37,7 +39,7 @@ struct kv_result kv_read(const struct kv *kv, uint32_t key) {
 
 struct kv_result kv_apply(struct kv *kv, const struct kv_command *command) {
     uint64_t last = kv->sessions[command->client].number;
-    if (command->number == last)
+    if (command->number == last && !MUTANT(24))
         return kv->sessions[command->client].result;
     if (command->number < last)
         return (struct kv_result){.status = KV_STALE};

@@ -104,8 +104,7 @@ void sim_node_start(struct sim_node *node) {
         if (node->replicas[i].born > 0)
             sim_replica_start(&node->replicas[i]);
     if (sim->options.flush_ms > 0)
-        sim_post(sim, sim_node_post(node, SIM_FLUSH,
-                                    sim_about(&sim->disk, sim->options.flush_ms * SIM_MS)));
+        sim_state_schedule(node, false);
     tell_disk(node);
     sim_node_rearm(node);
 }
@@ -157,11 +156,14 @@ static void dispatch(struct sim_node *node, struct sim_event *event) {
         node->apply_scheduled = false;
         for (uint32_t i = 0; i < sim->options.groups; i++)
             sim_replica_apply(&node->replicas[i]);
+        sim_state_schedule(node, true);
         return;
     case SIM_PROPOSE:
         node->propose_scheduled = false;
         return;
     case SIM_FLUSH:
+        if (event->number == 0)
+            sim_state_schedule(node, false);
         sim_state_flush(node);
         return;
     case SIM_SNAPSHOT:
@@ -179,7 +181,8 @@ static void dispatch(struct sim_node *node, struct sim_event *event) {
 
 void sim_node_event(struct sim_node *node, struct sim_event *event) {
     bool client = event->kind == SIM_REQUEST; /* it knows no lives */
-    if (!node->up || (!client && event->life != node->life))
+    bool late = MUTANT(25) && event->kind == SIM_SYNCED && node->disk.syncing > 0;
+    if (!node->up || (!client && event->life != node->life && !late))
         return;
     dispatch(node, event);
     for (uint32_t i = 0; node->up && !node->propose_scheduled && i < node->sim->options.groups; i++)

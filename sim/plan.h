@@ -31,6 +31,7 @@
     X(tear_percent, 10, 100, 50)         /* crashes that leave half a record */                    \
     X(leader_percent, 10, 90, 60)        /* actions aimed at a leader */                           \
     X(flush_ms, 50, 2000, 90)            /* mean time between flushes of the state store */        \
+    X(eager_flush_ppm, 1000, 100000, 30) /* slots that are flushed at once */                      \
     X(apply_us, 10, 2000, 70)                                                                      \
     X(recent_kib, 1, 64, 60)     /* chosen values in memory */                                     \
     X(check_slots, 8, 1024, 80)  /* the states are compared so often */                            \

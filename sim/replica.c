@@ -278,7 +278,7 @@ static bool is_amnesic(const struct sim_replica *replica) {
 void sim_replica_start(struct sim_replica *replica) {
     struct sim_node *node = replica->node;
     ASSERT(replica->drive == NULL && replica->born > 0);
-    if (replica->state_lost && replica->trimmed_upto > 0) {
+    if (replica->state_lost && replica->trimmed_upto > 0 && !MUTANT(26)) {
         fetch_first(replica);
         return;
     }
@@ -311,6 +311,7 @@ void sim_replica_stop(struct sim_replica *replica) {
         replica->values[s] = paxos_value_unref(replica->values[s]);
     memset(replica->batches, 0, sizeof replica->batches);
     replica->pending_count = 0;
+    replica->durable_seq = 0;
     replica->flush_before = 0;
     replica->fetch_from = 0;
     replica->drop.cookie = 0;

@@ -24,6 +24,7 @@
 #include <stdnoreturn.h>
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "base/rng.h"
 #include "core/cover.h"
 #include "core/drive.h"
@@ -136,6 +137,7 @@ struct sim_replica {
     /* of a life */
     struct drive *drive; /* NULL: not started, it needs a state first */
     struct sim_state state;
+    uint64_t durable_seq;
     uint64_t flush_seq; /* checkpoint that lets the log be trimmed to flush_upto */
     uint64_t flush_upto;
     uint32_t flush_before; /* records before this index of the log */
@@ -261,6 +263,8 @@ enum paxos_space sim_disk_space(const struct sim_node *node);
 void sim_state_apply(struct sim_replica *replica, const struct paxos_chosen *chosen,
                      struct kv_result *results);
 void sim_state_flush(struct sim_node *node);
+/* The next flush; eager: at once, perhaps. */
+void sim_state_schedule(struct sim_node *node, bool eager);
 void sim_state_trim(struct sim_replica *replica); /* its checkpoint is durable */
 void sim_state_fetch(struct sim_replica *replica, uint32_t from);
 void sim_state_fetched(struct sim_replica *replica);

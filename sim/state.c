@@ -30,8 +30,11 @@ void sim_state_apply(struct sim_replica *replica, const struct paxos_chosen *cho
         state->config = *paxos_config_of(drive_paxos(replica->drive));
     else
         count = kv_unpack(chosen->value, &commands);
-    for (uint32_t i = 0; i < count; i++)
-        results[i] = kv_apply(&state->kv, &commands[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        results[i] = (struct kv_result){0};
+        if (!MUTANT(27) || replica->node->version == 0 || i == 0)
+            results[i] = kv_apply(&state->kv, &commands[i]);
+    }
     state->kv.slot = chosen->slot;
     chain(replica, chosen);
 }
@@ -42,7 +45,12 @@ void sim_state_apply(struct sim_replica *replica, const struct paxos_chosen *cho
 static void flush(struct sim_replica *replica) {
     struct sim_node *node = replica->node;
     struct sim *sim = node->sim;
+    struct kv before = replica->flushed.kv;
     replica->flushed = replica->state;
+    if (MUTANT(5)) {
+        before.slot = replica->state.kv.slot;
+        replica->flushed.kv = before;
+    }
     replica->state_lost = false;
     if (rng_below(&sim->disk, 100) >= sim->options.trim_percent)
         return;
@@ -58,8 +66,18 @@ void sim_state_flush(struct sim_node *node) {
     for (uint32_t i = 0; i < sim->options.groups; i++)
         if (node->replicas[i].drive != NULL)
             flush(&node->replicas[i]);
-    sim_post(sim,
-             sim_node_post(node, SIM_FLUSH, sim_about(&sim->disk, sim->options.flush_ms * SIM_MS)));
+    if (!sim->healed && rng_chance(&sim->disk, (uint32_t)sim->options.crash_at_sync_ppm))
+        sim_node_crash(node, true, true, rng_below(&sim->disk, 1500 * SIM_MS));
+}
+
+void sim_state_schedule(struct sim_node *node, bool eager) {
+    struct sim *sim = node->sim;
+    uint64_t delay_ns = eager ? 0 : sim_about(&sim->disk, sim->options.flush_ms * SIM_MS);
+    if (eager && !rng_chance(&sim->disk, (uint32_t)sim->options.eager_flush_ppm))
+        return;
+    struct sim_event *event = sim_node_post(node, SIM_FLUSH, delay_ns);
+    event->number = eager;
+    sim_post(sim, event);
 }
 
 static void drop_values(struct sim_replica *replica, uint64_t upto) {
@@ -103,7 +121,9 @@ static const struct sim_state *offered(struct sim_replica *replica) {
 
 /* Durable at once and as a whole: the ingest of one file. */
 static void install(struct sim_replica *replica, const struct sim_state *state) {
-    replica->state = replica->flushed = *state;
+    replica->state = *state;
+    if (!MUTANT(28))
+        replica->flushed = *state;
     replica->state_lost = false;
     drop_values(replica, state->kv.slot);
     sim_stats->snapshots++;
@@ -117,7 +137,7 @@ void sim_state_fetched(struct sim_replica *replica) {
     struct sim_node *node = replica->node;
     replica->fetch_from = 0;
     if (replica->drive == NULL) {
-        if (state != NULL && state->kv.slot >= replica->trimmed_upto)
+        if (state != NULL && (state->kv.slot >= replica->trimmed_upto || MUTANT(34)))
             install(replica, state);
         sim_replica_start(replica);
         return;
@@ -125,8 +145,8 @@ void sim_state_fetched(struct sim_replica *replica) {
     struct paxos_status status;
     paxos_status(drive_paxos(replica->drive), &status);
     bool newer = state != NULL && state->kv.slot > status.chosen_upto;
-    if (!newer || replica->queue_head < replica->queue_tail ||
-        status.applied < status.chosen_upto) {
+    bool busy = replica->queue_head < replica->queue_tail || status.applied < status.chosen_upto;
+    if (!newer || busy) {
         drive_snapshot(replica->drive, sim_node_clock(node), 0, NULL, NULL);
         return;
     }

@@ -104,9 +104,9 @@ static void print_health(const json_t *status) {
 static void print_status(const json_t *status) {
     size_t index;
     json_t *node;
-    printf("cluster %s  quern %s  %lld copies of a chunk  map epoch %lld\n\n",
-           admin_text(status, "cluster"), admin_text(status, "version"),
-           admin_number(status, "replicas"), admin_number(status, "epoch"));
+    printf("cluster %s  %lld copies  epoch %lld  quern %s\n\n", admin_text(status, "cluster"),
+           admin_number(status, "replicas"), admin_number(status, "epoch"),
+           admin_text(status, "version"));
     printf("%-9s %-6s %-20s %7s %9s %9s %7s  %s\n", "NODE", "STATE", "S3", "CHUNKS", "STORED",
            "FREE", "MISSING", "ROLES");
     json_array_foreach(json_object_get(status, "nodes"), index, node) {

@@ -299,7 +299,7 @@ void paxos_status(const struct paxos *paxos, struct paxos_status *ret_status) {
                                            paxos->applied >= paxos->barrier_slot,
                               .voter = paxos_is_voter(paxos),
                               .amnesic = paxos->amnesic,
-                              .spacious = leads && paxos_is_spacious(paxos),
+                              .full = leads && !paxos_is_spacious(paxos),
                               .blocked_slot = paxos_is_preparing(paxos) ? paxos->blocked_slot : 0,
                               .chosen_upto = paxos->chosen_upto,
                               .applied = paxos->applied,

@@ -191,7 +191,7 @@ struct paxos_status {
                        applied */
     bool voter;     /* of the newest configuration known here */
     bool amnesic;   /* see above */
-    bool spacious;  /* leads, and a quorum has space for more than what must go on */
+    bool full;      /* leads, and no quorum has space for more than what must go on */
     uint64_t blocked_slot; /* not 0: nobody who can be asked knows what was voted for there */
     uint64_t chosen_upto;
     uint64_t applied;

@@ -205,11 +205,19 @@ static int receive_slot(struct paxos *paxos, const struct paxos_entry *entry,
     if (COVERED(vote_gap, entry->slot != paxos->stream.received_upto + 1) ||
         COVERED(vote_busy, paxos_is_busy(paxos)) ||
         COVERED(vote_no_room, entry->slot > paxos->chosen_upto + paxos->options.open_max) ||
-        COVERED(vote_full, paxos->space == PAXOS_SPACE_NONE))
+        COVERED(vote_full, paxos->space == PAXOS_SPACE_NONE && !MUTANT(38)))
         return 0;
-    uint64_t seq = paxos_append(paxos, PAXOS_RECORD_ACCEPT, entry->slot, ballot, entry->value);
+    uint64_t seq = paxos->durable_seq;
+    if (!MUTANT(38) || paxos->space != PAXOS_SPACE_NONE)
+        seq = paxos_append(paxos, PAXOS_RECORD_ACCEPT, entry->slot, ballot, entry->value);
     paxos_slot_put(paxos, entry->slot, ballot, entry->value, seq);
     paxos->stream.received_upto = entry->slot;
+    if (MUTANT(19) && entry->value->kind == PAXOS_CONFIG) {
+        struct paxos_config config;
+        struct span bytes = {entry->value->data, entry->value->size};
+        if (paxos_config_decode(bytes, entry->slot, &config, NULL) == 0)
+            paxos_adopt(paxos, &config);
+    }
     return 0;
 }
 
@@ -237,7 +245,7 @@ static void send_ack(struct paxos *paxos, const struct paxos_message *heartbeat)
     struct paxos_message *ack = paxos_message_new(PAXOS_HEARTBEAT_ACK, 0);
     ack->ballot = heartbeat->ballot;
     ack->seq = heartbeat->seq;
-    ack->upto = paxos->stream.accepted_upto;
+    ack->upto = MUTANT(40) ? paxos->now_ns : paxos->stream.accepted_upto;
     ack->slot = paxos->stream.received_upto;
     ack->start = heartbeat->slot;
     ack->chosen_upto = paxos->chosen_upto;

@@ -139,6 +139,8 @@ int paxos_on_probe(struct paxos *paxos, const struct paxos_message *message) {
     reply->chosen_upto = paxos->chosen_upto;
     if (COVERED(probe_removed, paxos_is_outdated(paxos, message)))
         reply->flags = PAXOS_REMOVED;
+    else if (MUTANT(21) && message->chosen_upto < paxos->chosen_upto)
+        reply->flags = 0;
     else if (!COVERED(probe_sticky, sticky) && ballot_compare(message->ballot, paxos->promised) > 0)
         reply->flags = PAXOS_GRANTED;
     paxos_reply(paxos, message, reply, 0);
@@ -185,6 +187,7 @@ int paxos_on_nack(struct paxos *paxos, const struct paxos_message *message) {
         return 0;
     bool removed =
         message->flags & PAXOS_REMOVED && ballot_compare(message->ballot, paxos->ballot) == 0;
+
     if (removed || COVERED(nack_stops, ballot_compare(message->promised, paxos->ballot) > 0))
         paxos_step_down(paxos);
     if (removed && message->chosen_upto > paxos->chosen_upto)

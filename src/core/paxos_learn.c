@@ -17,7 +17,7 @@ static const struct paxos_peer *pick_teacher(struct paxos *paxos, uint32_t node,
 
 void paxos_learn_request(struct paxos *paxos, uint32_t node, uint32_t born) {
     bool waiting = paxos->learn_at_ns != 0;
-    if (waiting && paxos->now_ns - paxos->learn_at_ns < LEARN_PATIENCE_NS)
+    if (waiting && (MUTANT(36) || paxos->now_ns - paxos->learn_at_ns < LEARN_PATIENCE_NS))
         return;
     if (paxos_is_busy(paxos) || paxos->fetching)
         return;
@@ -138,7 +138,7 @@ int paxos_on_snapshot_message(struct paxos *paxos, const struct paxos_message *m
 
 /* Promise and votes above the slot stay (PAXOS.md 2.10): the state replaces only what is chosen. */
 void paxos_on_snapshot_event(struct paxos *paxos, const struct paxos_event *event) {
-    paxos->fetching = false;
+    paxos->fetching = MUTANT(29) && event->slot == 0;
     paxos->learn_at_ns = 0;
     if (COVERED(snapshot_failed, event->slot == 0))
         return;
@@ -148,7 +148,10 @@ void paxos_on_snapshot_event(struct paxos *paxos, const struct paxos_event *even
     ASSERT(event->config != NULL && event->config->slot <= event->slot);
     paxos_slots_skip(paxos, event->slot);
     paxos->applied = event->slot;
-    paxos_adopt(paxos, event->config);
+    if (MUTANT(12))
+        paxos->promised = (struct ballot){0};
+    if (!MUTANT(14))
+        paxos_adopt(paxos, event->config);
     paxos->out->config_changed = true;
     if (event->check.slot > 0)
         paxos->checks[paxos->check_count++ % PAXOS_CHECKS] = event->check;

@@ -21,13 +21,14 @@ void paxos_on_read(struct paxos *paxos, uint64_t cookie) {
 }
 
 static bool has_acked(const struct paxos *paxos, const struct paxos_peer *peer) {
-    return peer == paxos->self || peer->seq_acked >= paxos->reads.seq;
+    return peer == paxos->self || peer->seq_acked >= paxos->reads.seq ||
+           (MUTANT(22) && paxos->now_ns - peer->heard_ns < paxos->options.election_max_ns);
 }
 
 static void begin_round(struct paxos *paxos) {
     struct paxos_reads *reads = &paxos->reads;
     uint64_t chosen = paxos->chosen_upto;
-    uint64_t index = chosen > paxos->barrier_slot ? chosen : paxos->barrier_slot;
+    uint64_t index = chosen > paxos->barrier_slot || MUTANT(37) ? chosen : paxos->barrier_slot;
     while (reads->asked < reads->tail)
         reads->queue[reads->asked++ % PAXOS_READS_MAX].index = index;
     reads->seq++;
@@ -42,10 +43,11 @@ void paxos_reads_advance(struct paxos *paxos) {
     if (reads->confirmed == reads->asked && reads->asked < reads->tail)
         begin_round(paxos);
     if (reads->confirmed < reads->asked && (paxos_has_quorum(paxos, has_acked) || MUTANT(6)))
-        reads->confirmed = reads->asked;
+        reads->confirmed = MUTANT(39) ? reads->tail : reads->asked;
+    reads->asked = MUTANT(39) ? reads->confirmed : reads->asked;
     while (reads->head < reads->confirmed) {
         const struct paxos_read *read = &reads->queue[reads->head % PAXOS_READS_MAX];
-        if (COVERED(read_waits, read->index > paxos->applied))
+        if (COVERED(read_waits, read->index > paxos->applied && !MUTANT(23)))
             return;
         answer(paxos, read->cookie, read->index, 0);
         reads->head++;
@@ -54,6 +56,7 @@ void paxos_reads_advance(struct paxos *paxos) {
 
 void paxos_reads_refuse(struct paxos *paxos) {
     struct paxos_reads *reads = &paxos->reads;
+
     if (reads->head < reads->tail)
         COVER(reads_refused);
     while (reads->head < reads->tail)

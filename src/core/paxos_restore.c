@@ -56,7 +56,7 @@ int paxos_restore(struct paxos *paxos, const struct paxos_record *record) {
             paxos->promised = record->ballot;
     }
     paxos_saw_round(paxos, record->ballot.round);
-    if (record->type == PAXOS_RECORD_PROMISE || record->slot <= paxos->chosen_upto)
+    if (record->type == PAXOS_RECORD_PROMISE || (record->slot <= paxos->chosen_upto && !MUTANT(13)))
         return 0;
     bool gap = learn && record->slot > paxos->chosen_upto + 1 && !paxos->damaged;
     if (gap || record->slot > paxos->chosen_upto + PAXOS_OPEN_MAX)

@@ -26,7 +26,7 @@
 #include "base/assert.h"
 #include "base/rng.h"
 #include "core/cover.h"
-#include "core/mutant.h"
+#include "base/mutant.h"
 #include "core/paxos.h"
 
 #define PAXOS_LOG_QUEUE 1024u /* records not yet durable, all kinds */

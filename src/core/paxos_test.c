@@ -540,7 +540,7 @@ static void test_without_space_only_what_must_is_proposed(void **state) {
     for (uint32_t i = 0; i < 2; i++)
         drive_disk(world.replicas[i].drive, world.now_ns, PAXOS_SPACE_LOW, 0);
     live_ms(50);
-    assert_false(status_of(index).spacious);
+    assert_true(status_of(index).full);
     propose(index, "a", 1);
     assert_int_equal(world.replicas[index].proposal.code, ERR_NOSPACE);
     drive_propose(world.replicas[index].drive, world.now_ns, paxos_value_copy(span_of("less")), 2,

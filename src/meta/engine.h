@@ -60,7 +60,7 @@ struct group {
     atomic_bool leads;
     atomic_bool votes;
     atomic_bool read_free;
-    atomic_bool spacious; /* leads, and a quorum has room for what users write */
+    atomic_bool full; /* leads, and no quorum has room for what users write */
 
     _Atomic uint64_t ballot_round;
     _Atomic uint64_t chosen_upto;

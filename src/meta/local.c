@@ -32,8 +32,7 @@ int meta_local_submit(struct meta *meta, uint32_t group, struct span command, ui
         return r;
     if (command.size > COMMAND_BYTES_MAX)
         return err_set(err, ERR_LIMIT, "a command of %zu bytes", command.size);
-    const struct group *led = &meta->groups[group];
-    if (atomic_load(&led->leads) && !atomic_load(&led->spacious) && catalog_grows(command))
+    if (atomic_load(&meta->groups[group].full) && catalog_grows(command))
         return err_set(err, ERR_NOSPACE, "the disks of the catalogue are full");
     return ask(meta, CALL_SUBMIT, group, command, deadline_ns, ret_reply, err);
 }

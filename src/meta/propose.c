@@ -97,7 +97,7 @@ static void propose_slot(struct group *group, uint64_t now_ns) {
     list_add_tail(&group->proposals, &proposal->node);
     group->in_flight++;
     drive_propose(group->drive, now_ns, value, (uintptr_t)proposal,
-                  !atomic_load(&group->spacious)); /* what came this far may go on: meta/local.c */
+                  atomic_load(&group->full)); /* what came this far may go on: meta/local.c */
 }
 
 /* Nobody waits for it: whoever wants it looks again. */

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/crc.h"
+#include "base/mutant.h"
 
 #define INDEX_HEAD 8u /* crc, records */
 
@@ -121,6 +122,10 @@ static bool has_index(const struct reading *reading, struct span *ret_index) {
 static bool record_at(const struct reading *reading, size_t at, uint32_t size,
                       struct span *ret_record) {
     const char *records = reading->payload + (size_t)reading->index_blocks * WAL_PAYLOAD;
+    if (MUTANT(32) && at + WAL_RECORD_HEAD + size <= reading->end) {
+        *ret_record = (struct span){records + at + WAL_RECORD_HEAD, size};
+        return true;
+    }
     if (!is_whole(reading, at, WAL_RECORD_HEAD + (size_t)size))
         return false;
     struct span rest = {records + at, WAL_RECORD_HEAD + (size_t)size};

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/mutant.h"
 
 static const char *block_at(const struct wal_image *image, uint32_t block) {
     return image->blocks + (size_t)block * WAL_BLOCK;
@@ -16,7 +17,8 @@ static bool is_ours(const struct wal_image *image, uint32_t block, struct wal_he
         !wal_block_valid(block_at(image, block), ret_head))
         return false;
     const struct wal_head *head = ret_head;
-    return head->kind == WAL_DATA && head->file == image->file && head->block == block &&
+    return head->kind == WAL_DATA && head->file == image->file &&
+           (head->block == block || MUTANT(35)) &&
            (image->generation == 0 || head->generation == image->generation) &&
            head->index_blocks > 0 && head->index_blocks < head->count && block > head->index &&
            block - head->index + head->count <= image->block_count;
@@ -58,7 +60,7 @@ static bool find_batch(const struct wal_scan *scan, const struct wal_image *imag
 
 static bool is_part(const struct wal_head *head, const struct wal_head *batch, uint32_t index) {
     return head->generation == batch->generation && head->batch_seq == batch->batch_seq &&
-           head->file == batch->file && head->block == batch->block + index &&
+           head->file == batch->file && (head->block == batch->block + index || MUTANT(35)) &&
            head->index == index && head->count == batch->count &&
            head->index_blocks == batch->index_blocks && head->kind == batch->kind;
 }
@@ -161,6 +163,8 @@ static bool is_torn(const struct wal_image *image, const struct wal_head *batch)
     const struct wal_scan later = {.batch_seq = batch->batch_seq};
     struct wal_head head;
     bool complete;
+    if (MUTANT(10))
+        return false;
     if (!image->is_last || find_batch(&later, image, batch->block + batch->count, &head))
         return false;
     return find_stamps(image, batch->batch_seq, batch->block, batch->count, &complete) <
