@@ -12,6 +12,7 @@
 #include "base/crc.h"
 #include "base/le.h"
 #include "os/file.h"
+#include "os/kept.h"
 
 #define MAGIC 0x534c504552515241ull
 #define VERSION 1u
@@ -31,16 +32,13 @@ static int table_write(const char *path, const struct replica_row *rows, struct 
         le64_put(to + 16, rows[g].trimmed_upto);
     }
     le32_put(to, crc32c_update(0, bytes, (size_t)(to - bytes)));
-    return file_replace(path, 0600, (struct span){(const char *)bytes, sizeof bytes}, err);
+    return kept_write(path, 0600, (struct span){(const char *)bytes, sizeof bytes}, err);
 }
 
-static int table_read(const char *path, struct replica_row *rows, struct err *err) {
-    _cleanup_(buf_finip) struct buf buf = BUF_INIT;
-    int r = file_read_whole(path, FILE_SIZE, &buf, err);
-    if (r != 0)
-        return r;
-    const uint8_t *bytes = (const uint8_t *)buf.data, *from = bytes + HEAD_SIZE;
-    if (buf.size != FILE_SIZE || le64_get(bytes) != MAGIC ||
+static int table_parse(void *ret_rows, const char *path, struct span table, struct err *err) {
+    struct replica_row *rows = ret_rows;
+    const uint8_t *bytes = (const uint8_t *)table.data, *from = bytes + HEAD_SIZE;
+    if (table.size != FILE_SIZE || le64_get(bytes) != MAGIC ||
         le32_get(bytes + FILE_SIZE - 4) != crc32c_update(0, bytes, FILE_SIZE - 4) ||
         le32_get(bytes + 12) != PLACE_GROUPS_MAX)
         return err_set(err, ERR_CORRUPT, "%s is damaged", path);
@@ -66,7 +64,7 @@ int replicas_open(struct replicas *replicas, const char *dir, uint32_t boot, str
     if (asprintf(&replicas->path, "%s/replicas", dir) < 0)
         panic("out of memory for the table of replicas");
     pthread_mutex_init(&replicas->mutex, NULL);
-    int r = table_read(replicas->path, replicas->rows, err);
+    int r = kept_read(replicas->path, FILE_SIZE, table_parse, replicas->rows, err);
     return r == ERR_NOT_FOUND ? 0 : r;
 }
 

@@ -9,6 +9,7 @@
 #include "lib/temp_dir.h"
 #include "meta/replicas.h"
 #include "os/file.h"
+#include "os/kept.h"
 
 static void test_founders_are_those_of_the_map(void **state) {
     (void)state;
@@ -84,11 +85,16 @@ static void test_a_damaged_table_is_refused(void **state) {
     for (size_t i = 0; i < bytes.size; i += 97) {
         bytes.data[i] ^= 1;
         assert_int_equal(file_replace(path, 0600, buf_span(&bytes), NULL), 0);
+        assert_int_equal(replicas_open(&replicas, dir, 2, NULL), 0); /* from its copy */
+        assert_int_equal(replicas_get(&replicas, 1).born, born);
+        replicas_close(&replicas);
+        assert_int_equal(kept_write(path, 0600, buf_span(&bytes), NULL), 0); /* that as well */
         assert_int_equal(replicas_open(&replicas, dir, 2, NULL), ERR_CORRUPT);
         replicas_close(&replicas);
         bytes.data[i] ^= 1;
+        assert_int_equal(kept_write(path, 0600, buf_span(&bytes), NULL), 0);
     }
-    assert_int_equal(file_replace(path, 0600, (struct span){bytes.data, 40}, NULL), 0);
+    assert_int_equal(kept_write(path, 0600, (struct span){bytes.data, 40}, NULL), 0);
     assert_int_equal(replicas_open(&replicas, dir, 2, NULL), ERR_CORRUPT);
     replicas_close(&replicas);
     buf_fini(&bytes);

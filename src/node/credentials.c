@@ -7,11 +7,12 @@
 #include "base/cleanup.h"
 #include "base/codec.h"
 #include "node/dir.h"
-#include "os/file.h"
+#include "os/kept.h"
 #include "os/random.h"
 
 #define ACCESS_LINE "QUERN_ACCESS_KEY="
 #define SECRET_LINE "QUERN_SECRET_KEY="
+#define FILE_BYTES_MAX 4096u
 
 static bool is_key(const char *text, size_t size) {
     if (size < 3 || size >= KEY_SIZE)
@@ -57,23 +58,26 @@ static bool read_line(const char *text, const char *name, char *ret_key) {
     return true;
 }
 
-int credentials_read(const char *path, struct credentials *ret_credentials, struct err *err) {
-    _cleanup_(buf_finip) struct buf text = BUF_INIT;
-    int status = file_read_whole(path, 4096, &text, err);
-    if (status != 0)
-        return status;
+static int parse(void *ret_credentials, const char *path, struct span bytes, struct err *err) {
     struct credentials credentials;
-    if (!read_line(text.data, ACCESS_LINE, credentials.access_key) ||
-        !read_line(text.data, SECRET_LINE, credentials.secret_key))
+    char text[FILE_BYTES_MAX + 1];
+    memcpy(text, bytes.data, bytes.size);
+    text[bytes.size] = '\0';
+    if (!read_line(text, ACCESS_LINE, credentials.access_key) ||
+        !read_line(text, SECRET_LINE, credentials.secret_key))
         return err_set(err, ERR_CORRUPT, "%s: no good lines %s... and %s...", path, ACCESS_LINE,
                        SECRET_LINE);
-    *ret_credentials = credentials;
+    *(struct credentials *)ret_credentials = credentials;
     return 0;
+}
+
+int credentials_read(const char *path, struct credentials *ret_credentials, struct err *err) {
+    return kept_read(path, FILE_BYTES_MAX, parse, ret_credentials, err);
 }
 
 int credentials_write(const char *path, const struct credentials *credentials, struct err *err) {
     _cleanup_(buf_finip) struct buf text = BUF_INIT;
     buf_printf(&text, ACCESS_LINE "%s\n" SECRET_LINE "%s\n", credentials->access_key,
                credentials->secret_key);
-    return file_replace(path, 0600, buf_span(&text), err);
+    return kept_write(path, 0600, buf_span(&text), err);
 }

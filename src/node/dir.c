@@ -6,10 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/cleanup.h"
 #include "meta/replicas.h"
 #include "os/file.h"
+#include "os/kept.h"
+
+#define BOOT_BYTES_MAX 32u
 
 const char *node_dir_path(const struct node_dir *dir, const char *name, char *path) {
     snprintf(path, PATH_MAX, "%s/%s", dir->path, name);
@@ -56,29 +58,35 @@ static int read_or_make_identity(const struct node_options *options, struct node
     return status != 0 ? status : identity_write(path, &dir->identity, err);
 }
 
+/* The number stands there twice, so that a digit that was damaged is seen. */
+static int parse_boot(void *ret_boot, const char *path, struct span bytes, struct err *err) {
+    char text[BOOT_BYTES_MAX + 1], again[BOOT_BYTES_MAX + 1];
+    memcpy(text, bytes.data, bytes.size);
+    text[bytes.size] = '\0';
+    unsigned long boot = strtoul(text, NULL, 10);
+    snprintf(again, sizeof again, "%lu %lu\n", boot, boot);
+    if (boot == 0 || boot >= UINT32_MAX || strcmp(text, again) != 0)
+        return err_set(err, ERR_CORRUPT, "%s is damaged", path);
+    *(unsigned long *)ret_boot = boot;
+    return 0;
+}
+
 /* Births of replicas and ballots are told apart by it: it must never begin anew. */
 static int count_boot(struct node_dir *dir, struct err *err) {
-    char path[PATH_MAX], table[PATH_MAX];
-    _cleanup_(buf_finip) struct buf text = BUF_INIT;
-    int status = file_read_whole(node_dir_path(dir, "boot", path), 32, &text, err);
+    char path[PATH_MAX], table[PATH_MAX], text[BOOT_BYTES_MAX];
+    unsigned long boot = 0;
+    int status =
+        kept_read(node_dir_path(dir, "boot", path), BOOT_BYTES_MAX, parse_boot, &boot, err);
     if (status != 0 && status != ERR_NOT_FOUND)
         return status;
-    unsigned long boot = 0;
-    if (status == 0) {
-        char *end;
-        boot = strtoul(text.data, &end, 10);
-        if (*end != '\n' || boot == 0 || boot >= UINT32_MAX)
-            return err_set(err, ERR_CORRUPT, "%s is damaged", path);
-    }
     if (boot == 0 && access(node_dir_path(dir, "meta/replicas", table), F_OK) != 0)
         return err_set(err, ERR_CORRUPT,
                        "%s has lost what says how often it was started: remove it, and let the "
                        "node join the cluster anew",
                        dir->path);
     dir->boot = (uint32_t)boot + 1;
-    buf_clear(&text);
-    buf_printf(&text, "%u\n", dir->boot);
-    return file_replace(path, 0600, buf_span(&text), err);
+    snprintf(text, sizeof text, "%u %u\n", dir->boot, dir->boot);
+    return kept_write(path, 0600, span_of(text), err);
 }
 
 static int read_or_make_credentials(struct node_dir *dir, struct err *err) {

@@ -8,7 +8,7 @@
 
 #include "base/assert.h"
 #include "base/cleanup.h"
-#include "os/file.h"
+#include "os/kept.h"
 #include "os/random.h"
 
 #define SHARDS 8u
@@ -98,7 +98,7 @@ int identity_write(const char *path, const struct identity *identity, struct err
     _cleanup_(freep) char *text = json != NULL ? json_dumps(json, JSON_INDENT(2)) : NULL;
     if (text == NULL)
         return ERR_NOMEM;
-    return file_replace(path, 0600, span_of(text), err);
+    return kept_write(path, 0600, span_of(text), err);
 }
 
 /* ---- reading ---- */
@@ -166,8 +166,7 @@ static bool read_map(json_t *json, struct identity *identity) {
     return joined || place_assign(map, NULL, NULL) == 0;
 }
 
-static int parse(const char *path, struct span text, struct identity *ret_identity,
-                 struct err *err) {
+static int parse(void *ret_identity, const char *path, struct span text, struct err *err) {
     json_error_t where;
     _cleanup_(json_decrefp) json_t *json =
         json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &where);
@@ -183,19 +182,17 @@ static int parse(const char *path, struct span text, struct identity *ret_identi
         identity_fini(&identity);
         return err_set(err, ERR_CORRUPT, "%s is damaged", path);
     }
-    *ret_identity = identity;
+    *(struct identity *)ret_identity = identity;
     return 0;
 }
 
 int identity_read(const char *path, struct identity *ret_identity, struct err *err) {
-    _cleanup_(buf_finip) struct buf text = BUF_INIT;
-    int status = file_read_whole(path, IDENTITY_BYTES_MAX, &text, err);
-    return status != 0 ? status : parse(path, buf_span(&text), ret_identity, err);
+    return kept_read(path, IDENTITY_BYTES_MAX, parse, ret_identity, err);
 }
 
 int identity_accept(const char *path, struct span text, struct err *err) {
     struct identity identity;
-    int status = parse("what the cluster answered", text, &identity, err);
+    int status = parse(&identity, "what the cluster answered", text, err);
     if (status != 0)
         return err_set(err, ERR_PROTOCOL, "%s", err_message(err, status));
     status = identity_write(path, &identity, err);

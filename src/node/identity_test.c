@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <fcntl.h>
 
 #include "node/dir.h"
 #include "os/file.h"
@@ -49,6 +50,13 @@ static void test_round_trip(void **state) {
     identity_fini(&written);
 }
 
+static void remove_both(void) {
+    char copy[160];
+    snprintf(copy, sizeof copy, "%s.copy", path);
+    unlink(path);
+    unlink(copy);
+}
+
 static void refuse(const char *text, int code) {
     struct identity identity = {.node_id = 99};
     assert_int_equal(file_replace(path, 0600, span_of(text), NULL), 0);
@@ -58,7 +66,7 @@ static void refuse(const char *text, int code) {
 
 static void test_refused(void **state) {
     struct identity identity;
-    unlink(path);
+    remove_both();
     assert_int_equal(identity_read(path, &identity, NULL), ERR_NOT_FOUND);
     refuse("", ERR_CORRUPT);
     refuse("{", ERR_CORRUPT);
@@ -104,7 +112,7 @@ static void test_directory(void **state) {
     struct node_options options = {.dir = dir, .listen_address = "127.0.0.1:1"};
     struct node_dir first = NODE_DIR_INIT, second = NODE_DIR_INIT;
     struct err err = {0};
-    unlink(path);
+    remove_both();
     assert_int_equal(node_dir_open(&options, &first, &err), 0);
     assert_int_equal(first.boot, 1);
     assert_string_equal(identity_self(&first.identity)->http_address, "127.0.0.1:1");
@@ -122,12 +130,33 @@ static void test_directory(void **state) {
     node_dir_fini(&second);
 }
 
+/* One bad byte in each file. */
+static void test_damaged_directory(void **state) {
+    static const char *const names[] = {"identity.json", "boot", "credentials"};
+    struct node_options options = {.dir = dir};
+    struct node_dir before = NODE_DIR_INIT, after = NODE_DIR_INIT;
+    assert_int_equal(node_dir_open(&options, &before, NULL), 0);
+    node_dir_fini(&before);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char name[160];
+        snprintf(name, sizeof name, "%s/%s", dir, names[i]);
+        int fd = open(name, O_WRONLY | O_CLOEXEC);
+        assert_int_equal(pwrite(fd, "\x01", 1, 0), 1);
+        close(fd);
+    }
+    assert_int_equal(node_dir_open(&options, &after, NULL), 0);
+    assert_int_equal(after.boot, before.boot + 1);
+    assert_string_equal(after.credentials.secret_key, before.credentials.secret_key);
+    node_dir_fini(&after);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_joined),
         cmocka_unit_test(test_directory),
+        cmocka_unit_test(test_damaged_directory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

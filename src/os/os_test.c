@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/kept.h"
 #include "os/net.h"
 #include "os/random.h"
 #include "os/space.h"
@@ -180,11 +181,53 @@ static void test_ballast(void **state) {
     assert_int_equal(temp_dir_remove(dir), 0);
 }
 
+static int take_number(void *ret_number, const char *path, struct span bytes, struct err *err) {
+    if (bytes.size != sizeof(uint64_t))
+        return err_set(err, ERR_CORRUPT, "%s is damaged", path);
+    memcpy(ret_number, bytes.data, sizeof(uint64_t));
+    return 0;
+}
+
+static int read_number(const char *path, uint64_t *ret_number, struct err *err) {
+    return kept_read(path, 64, take_number, ret_number, err);
+}
+
+static void test_kept_twice(void **state) {
+    char dir[TEMP_DIR_SIZE], path[TEMP_DIR_SIZE + 16], copy[TEMP_DIR_SIZE + 32];
+    (void)state;
+    assert_int_equal(temp_dir_make(dir), 0);
+    snprintf(path, sizeof path, "%s/number", dir);
+    snprintf(copy, sizeof copy, "%s.copy", path);
+    uint64_t number = 42, found = 0;
+    struct span bytes = {(const char *)&number, sizeof number}, bad = SPAN_LITERAL("bad");
+    assert_int_equal(read_number(path, &found, NULL), ERR_NOT_FOUND);
+    assert_int_equal(kept_write(path, 0600, bytes, NULL), 0);
+    assert_int_equal(file_replace(path, 0600, bad, NULL), 0);
+    assert_int_equal(read_number(path, &found, NULL), 0);
+    assert_int_equal(found, 42);
+    assert_int_equal(file_replace(copy, 0600, bad, NULL), 0); /* the first is whole again */
+    assert_int_equal(read_number(path, &found, NULL), 0);
+    assert_int_equal(kept_write(path, 0600, bytes, NULL), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(read_number(path, &found, NULL), 0);
+    struct buf flipped = BUF_INIT;
+    assert_int_equal(file_read_whole(copy, 64, &flipped, NULL), 0);
+    flipped.data[flipped.size - 1] ^= 1; /* what its checksum says */
+    assert_int_equal(file_replace(copy, 0600, buf_span(&flipped), NULL), 0);
+    buf_fini(&flipped);
+    assert_int_equal(file_replace(path, 0600, bad, NULL), 0);
+    struct err err = {0};
+    assert_int_equal(read_number(path, &found, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.text, "number is damaged"));
+    assert_int_equal(temp_dir_remove(dir), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ballast),   cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_random),    cmocka_unit_test(test_files),
-        cmocka_unit_test(test_addresses), cmocka_unit_test(test_sockets),
+        cmocka_unit_test(test_ballast), cmocka_unit_test(test_kept_twice),
+        cmocka_unit_test(test_clock),   cmocka_unit_test(test_random),
+        cmocka_unit_test(test_files),   cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
