@@ -26,10 +26,11 @@ void sim_state_apply(struct sim_replica *replica, const struct paxos_chosen *cho
     struct sim_state *state = &replica->state;
     const struct kv_command *commands;
     uint32_t count = 0;
-    if (chosen->value->kind == PAXOS_CONFIG)
-        state->config = *paxos_config_of(drive_paxos(replica->drive));
-    else
+    struct span bytes = {chosen->value->data, chosen->value->size};
+    if (chosen->value->kind != PAXOS_CONFIG)
         count = kv_unpack(chosen->value, &commands);
+    else if (paxos_config_decode(bytes, chosen->slot, &state->config, NULL) != 0)
+        sim_fail(replica->node->sim, "a configuration that cannot be read");
     for (uint32_t i = 0; i < count; i++) {
         results[i] = (struct kv_result){0};
         if (!MUTANT(27) || replica->node->version == 0 || i == 0)
