@@ -1,7 +1,6 @@
 """`quern lock`: one holder at a time, whoever dies or is cut off; fences that grow; the command is told when the lock is lost."""
 
 import json
-import os
 import signal
 import subprocess
 import time
