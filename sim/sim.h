@@ -8,6 +8,7 @@
  *   nemesis.c   carries out what happens: crashes, cuts, damage, other members
  *   net.c       delays, losses, cuts, damaged frames, other versions
  *   disk.c      the log of a machine and what a crash leaves of it
+ *   recover.c   reading that back
  *   state.c     what is applied, what of it is flushed, snapshots
  *   node.c      a machine: its clock, start and crash, the replicas it hosts
  *   replica.c   a replica: what its drive asks for, requests
@@ -254,10 +255,13 @@ void sim_disk_synced(struct sim_node *node);
 /* power: what was not synced is lost, or only some of it; else the process alone has ended. */
 void sim_disk_crash(struct sim_node *node, bool power);
 void sim_disk_rot(struct sim_node *node, uint32_t draw);
-void sim_disk_restore(struct sim_replica *replica);
 void sim_disk_wipe(struct sim_node *node);
 void sim_disk_fini(struct sim_node *node);
 enum paxos_space sim_disk_space(const struct sim_node *node);
+
+/* ---- recover.c ---- */
+uint64_t sim_hash_identity(struct span record);
+void sim_disk_restore(struct sim_replica *replica);
 
 /* ---- state.c ---- */
 void sim_state_apply(struct sim_replica *replica, const struct paxos_chosen *chosen,
