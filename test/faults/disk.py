@@ -7,7 +7,7 @@ import time
 
 from network import run
 
-MAKE = {"xfs": ["mkfs.xfs", "-q"], "ext4": ["mkfs.ext4", "-q", "-E", "lazy_itable_init=1"]}
+MAKE = {"xfs": ["mkfs.xfs", "-q"], "ext4": ["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1"]}
 
 
 class Disk:
@@ -31,7 +31,7 @@ class Disk:
 
     def fill(self):
         """No block is free any more."""
-        with open(f"{self.mount}/ballast", "wb") as file:
+        with open(f"{self.mount}/foreign", "ab") as file:
             step = 64 << 20
             while step >= 4096:
                 try:
@@ -42,7 +42,7 @@ class Disk:
                     step //= 2
 
     def make_room(self):
-        os.unlink(f"{self.mount}/ballast")
+        os.unlink(f"{self.mount}/foreign")
 
     def detach(self, seconds=60):
         """Until nobody has it, not in another mount namespace either: only then a mount is a new one."""

@@ -16,7 +16,6 @@ PROCESS = set()  # kinds that stop processes; one at a time
 ALONE = {"flip-volume", "flip-volume-live", "flip-log", "flip-state", "full", "full-all", "wipe",
          "wipe-witness", "rollback"}  # not together with another
 OFF = {
-    
     "rollback": "no store can survive it: it shows that the harness sees",
 }
 
@@ -225,26 +224,35 @@ def flip_state(cluster, rng, seconds):
     return flip(cluster, rng, seconds, "meta/state", (".sst",))
 
 
-def fill(cluster, nodes, seconds):
-    """Nodes go on without room, long enough that the log wants a new segment, and have room again."""
-    for node in nodes:
-        cluster.disks[node.number].fill()
+def fill(cluster, rng, nodes, seconds):
+    """Nodes go on without room, long enough that the log wants a new segment, and have room again. Others
+    fill the disk once, so that a node has what it kept for itself, or whenever a block is free. Who ends is
+    started again meanwhile, as by a service manager."""
+    greedy = rng.random() < 0.5
+    disks = [cluster.disks[node.number] for node in nodes]
+    end = time.monotonic() + seconds + 15
+    for disk in disks:
+        disk.fill()
     try:
-        time.sleep(seconds + 15)
+        while time.monotonic() < end:
+            time.sleep(1)
+            cluster.check_processes()
+            for disk in disks if greedy else []:
+                disk.fill()
     finally:
-        for node in nodes:
-            cluster.disks[node.number].make_room()
-    return "node " + ", ".join(str(node.number) for node in nodes)
+        for disk in disks:
+            disk.make_room()
+    return f"node {', '.join(str(node.number) for node in nodes)}, {'again and again' if greedy else 'once'}"
 
 
 @kind("full")
 def full(cluster, rng, seconds):
-    return fill(cluster, [some_node(cluster, rng)], seconds)
+    return fill(cluster, rng, [some_node(cluster, rng)], seconds)
 
 
 @kind("full-all")
 def full_all(cluster, rng, seconds):
-    return fill(cluster, list(cluster.nodes.values()), seconds)
+    return fill(cluster, rng, list(cluster.nodes.values()), seconds)
 
 
 def wipe_directory(node):
