@@ -554,6 +554,20 @@ static void test_without_space_only_what_must_is_proposed(void **state) {
     assert_int_equal(world.replicas[index].answered, 3);
 }
 
+static void test_a_full_disk_lets_another_lead(void **state) {
+    (void)state;
+    uint32_t index = elect();
+    live_ms(50);
+    drive_disk(world.replicas[index].drive, world.now_ns, PAXOS_SPACE_NONE, 0);
+    live_ms(500);
+    uint32_t heir = leader();
+    assert_int_not_equal(heir, index);
+    assert_false(status_of(heir).full);
+    propose(heir, "a", 1);
+    live_ms(20);
+    assert_int_equal(world.replicas[heir].answered, 1);
+}
+
 static void test_who_differs_from_a_majority_is_told(void **state) {
     (void)state;
     uint32_t index = elect(), odd = (index + 1) % world.count;
@@ -848,6 +862,7 @@ int main(void) {
         STORY(test_a_leader_hands_over, 3),
         STORY(test_a_slow_disk_lets_another_lead, 3),
         STORY(test_without_space_only_what_must_is_proposed, 3),
+        STORY(test_a_full_disk_lets_another_lead, 3),
         STORY(test_who_differs_from_a_majority_is_told, 3),
         STORY(test_a_lost_value_is_fetched_by_its_digest, 3),
         STORY(test_a_lost_vote_is_not_taken_for_none, 3),

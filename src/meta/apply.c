@@ -135,7 +135,7 @@ static void group_erase(struct group *group) {
     for (uint32_t generation = 0; r == 0 && generation <= 1; generation++)
         r = state_erase(kv, group->number, generation, &err);
     if (r != 0)
-        panic("group %u: its state cannot be removed: %s", group->number, err.text);
+        space_panic(&err, "a replica's state cannot be removed");
     group->catalog = catalog_close(group->catalog);
     atomic_store(&group->erasing, false);
 }
@@ -149,7 +149,7 @@ static void items_apply(struct meta *meta, struct list *items) {
     LIST_FOR_EACH(node, items)
     item_apply(meta, LIST_ENTRY(node, struct apply_item, node));
     if (kv_write(meta->kv, meta->applier.batch, &err) != 0)
-        panic("%s%s", err.code == ERR_NOSPACE ? SPACE_ADVICE ": " : "", err.text);
+        space_panic(&err, "the catalogue");
     for (struct list *node; (node = list_pop_head(items)) != NULL;)
         item_publish(LIST_ENTRY(node, struct apply_item, node));
     if (erased == NULL)

@@ -32,11 +32,12 @@ bool disk_look(struct meta *meta) {
     uint64_t free_bytes, total_bytes;
     struct err err = {0};
     struct wal_status log;
+    snprintf(path, sizeof path, "%s/ballast", meta->dir);
+    space_make_room(path);
     if (space_get(meta->dir, &free_bytes, &total_bytes, &err) != 0) {
         log_warn("%s", err.text);
         return true;
     }
-    snprintf(path, sizeof path, "%s/ballast", meta->dir);
     if (space_keep_ballast(path, free_bytes, &err) != 0)
         log_warn("%s", err.text);
     wal_get_status(meta->wal, &log);

@@ -61,7 +61,6 @@ struct group {
     atomic_bool votes;
     atomic_bool read_free;
     atomic_bool full; /* leads, and no quorum has room for what users write */
-
     _Atomic uint64_t ballot_round;
     _Atomic uint64_t chosen_upto;
     _Atomic uint64_t applied;

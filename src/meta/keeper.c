@@ -1,6 +1,7 @@
 /* The keeper flushes the state store now and then, tells the other voters what it holds, and trims
  * the log below what all of them hold: a voter that was away finds what it missed. Beyond
- * meta->keep_bytes it is not waited for: it fetches the state itself. */
+ * meta->keep_bytes, and when the disk is short of room, it is not waited for: it fetches the state
+ * itself. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,7 +71,7 @@ static void flush(struct keeper *keeper) {
     for (uint32_t g = 0; g < meta->group_count; g++)
         applied[g] = atomic_load(&meta->groups[g].applied);
     if (kv_flush(meta->kv, &err) != 0)
-        panic("%s%s", err.code == ERR_NOSPACE ? SPACE_ADVICE ": " : "", err.text);
+        space_panic(&err, "the catalogue");
     for (uint32_t g = 0; g < meta->group_count; g++)
         atomic_store(&meta->groups[g].flushed, applied[g]);
 }
@@ -119,14 +120,14 @@ static void trim(struct keeper *keeper) {
     struct meta *meta = keeper->meta;
     struct wal_status status;
     wal_get_status(meta->wal, &status);
-    bool alone = status.live_bytes > meta->keep_bytes;
+    bool alone = status.live_bytes > meta->keep_bytes || meta->space != PAXOS_SPACE_GOOD;
     const struct point *point = point_below(keeper, alone);
     if (point == NULL || status.trimmable_lsn == 0 || status.trimmable_lsn > point->lsn)
         return;
     if (alone && !keeper->warned)
-        log_info("the log has grown over %llu MiB: a voter that was away for long will fetch "
-                 "the state instead",
-                 (unsigned long long)(meta->keep_bytes >> 20));
+        log_info("the log of %llu MiB is trimmed: a voter that was away for long will fetch the "
+                 "state instead",
+                 (unsigned long long)(status.live_bytes >> 20));
     keeper->warned = alone;
     uint64_t lsn = point->lsn;
     struct span slots = {(const char *)point->last_slot,
@@ -135,7 +136,7 @@ static void trim(struct keeper *keeper) {
         return; /* later */
     struct err err = {0};
     if (replicas_set_trimmed(&meta->replicas, point->last_slot, meta->group_count, &err) != 0)
-        panic("%s", err.text);
+        space_panic(&err, "the catalogue");
     wal_trim(meta->wal, lsn);
     points_drop(keeper, lsn);
 }

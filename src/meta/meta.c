@@ -63,8 +63,10 @@ static struct meta *meta_free(struct meta *meta) {
  * fetch it, or are made anew (meta/restore.c). */
 static int state_open(struct meta *meta, struct err *err) {
     char path[PATH_MAX];
-    const struct kv_options options = {.replaceable = !meta->alone};
+    char ballast[PATH_MAX];
+    const struct kv_options options = {.replaceable = !meta->alone, .ballast = ballast};
     snprintf(path, sizeof path, "%s/state", meta->dir);
+    snprintf(ballast, sizeof ballast, "%s/ballast", meta->dir);
     int r = file_make_directories(meta->dir, err);
     if (r == 0)
         r = kv_open(path, &options, &meta->kv, err);

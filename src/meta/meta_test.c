@@ -1,6 +1,8 @@
 /* The meta role whole: one node over a folder, and three in one process over loopback. */
 #include "core/paxos.h"
 #include "meta/cluster_harness.h"
+#include "os/space.h"
+#include "test/lib/fake_space.h"
 
 #define QUEUED 1100 /* garbage records: 50 MiB of log */
 #define MISSED (3 * PAXOS_RING)
@@ -107,6 +109,84 @@ static void test_three_nodes_survive_their_leader(void **state) {
                                         rows, 8, &count, NULL),
                      0);
     assert_int_equal(count, 3);
+}
+
+/* ---- full disks ---- */
+
+static int delete_bucket(struct test_node *node, const char *name) {
+    struct arena arena;
+    arena_init(&arena, 1 << 20);
+    Pb__BeginDeleteBucket begin = PB__BEGIN_DELETE_BUCKET__INIT;
+    Pb__Command command = PB__COMMAND__INIT;
+    Pb__Reply *reply;
+    begin.name = (char *)(uintptr_t)name;
+    command.op_case = PB__COMMAND__OP_BEGIN_DELETE_BUCKET;
+    command.begin_delete_bucket = &begin;
+    int r = meta_submit(node->client, META_ROOT, &command, clock_deadline_ms(WAIT_MS), &arena,
+                        &reply, NULL);
+    arena_fini(&arena);
+    return r;
+}
+
+static int end_full(void **state) {
+    for (unsigned i = 0; i < FAKE_SPACES; i++)
+        fake_space_set(i, NULL, 0);
+    return teardown(state);
+}
+
+/* Until a new bucket is refused, or taken. */
+static void wait_create(struct test_node *node, int wanted, const char *name) {
+    int r = 1;
+    for (uint64_t deadline_ns = clock_deadline_ms(WAIT_MS);
+         r != wanted && clock_now_ns() < deadline_ns; usleep(10000)) {
+        static unsigned number;
+        char each[64];
+        snprintf(each, sizeof each, "%s-%u", name, number++);
+        r = create_bucket(node, each, NULL);
+    }
+    assert_int_equal(r, wanted);
+}
+
+static void test_a_majority_without_room_takes_only_deletions(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 3);
+    must_create(&c->nodes[0], "before");
+    for (unsigned i = 0; i < 2; i++)
+        fake_space_set(i, c->nodes[i].dir, SPACE_LOW_BYTES - 4096);
+    wait_create(&c->nodes[2], ERR_NOSPACE, "refused");
+    struct err err = {0};
+    uint64_t begun_ns = clock_now_ns();
+    assert_int_equal(create_bucket(&c->nodes[2], "refused", &err), ERR_NOSPACE);
+    assert_true(clock_now_ns() - begun_ns < (uint64_t)WAIT_MS / 2 * NS_PER_MS); /* not at the end */
+    assert_non_null(strstr(err.text, "full"));
+    assert_int_equal(get_bucket(&c->nodes[2], "refused", NULL), ERR_NO_SUCH_BUCKET);
+    must_get(&c->nodes[2], "before");
+    assert_int_equal(delete_bucket(&c->nodes[2], "before"), 0);
+    fake_space_set(0, NULL, 0);
+    wait_create(&c->nodes[2], 0, "after");
+}
+
+static void test_a_node_without_room_does_not_lead(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    cluster_begin(c, 3);
+    uint32_t full = wait_leader(c), other = (full + 1) % 3;
+    must_create(&c->nodes[full], "before");
+    fake_space_set(0, c->nodes[full].dir, 0);
+    for (uint64_t deadline_ns = clock_deadline_ms(WAIT_MS);
+         meta_leads(c->nodes[full].client, META_ROOT); usleep(1000))
+        assert_true(clock_now_ns() < deadline_ns);
+    for (int i = 0; i < 300; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "without-%d", i);
+        must_create(&c->nodes[i % 3], name);
+    }
+    fake_space_set(0, NULL, 0);
+    struct meta_group_status status;
+    meta_status(c->nodes[other].meta, &status, 1);
+    wait_applied(&c->nodes[full], status.applied_upto);
+    must_get(&c->nodes[full], "without-299");
 }
 
 static void test_client_without_a_replica(void **state) {
@@ -282,6 +362,8 @@ int main(void) {
         cmocka_unit_test_teardown(test_one_node_keeps_what_it_acknowledged, teardown),
         cmocka_unit_test_teardown(test_cluster_map_is_founded, teardown),
         cmocka_unit_test_teardown(test_three_nodes_survive_their_leader, teardown),
+        cmocka_unit_test_teardown(test_a_majority_without_room_takes_only_deletions, end_full),
+        cmocka_unit_test_teardown(test_a_node_without_room_does_not_lead, end_full),
         cmocka_unit_test_teardown(test_client_without_a_replica, teardown),
         cmocka_unit_test_teardown(test_groups_move_with_the_voters, teardown),
         cmocka_unit_test_teardown(test_a_laggard_fetches_the_state, teardown),

@@ -131,7 +131,6 @@ static void publish(struct group *group) {
     atomic_store(&group->votes, status.voter);
     atomic_store(&group->read_free, status.read_free);
     atomic_store(&group->full, status.full);
-
     atomic_store(&group->ballot_round, status.ballot.round);
     atomic_store(&group->chosen_upto, status.chosen_upto);
 }

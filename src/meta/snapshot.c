@@ -14,6 +14,7 @@
 #include "meta/call.h"
 #include "meta/engine.h"
 #include "os/clock.h"
+#include "os/space.h"
 
 #define PART_BYTES ((size_t)1 << 20) /* a part is sent once it is this full */
 #define RECORD_HEAD 8u
@@ -238,10 +239,10 @@ static int switch_state(struct group *group, const struct state_applied *state, 
     struct kv_batch *batch = kv_batch_new(meta->kv);
     state_put_applied(batch, group->number, state);
     if (kv_write(meta->kv, batch, err) != 0 || kv_flush(meta->kv, err) != 0)
-        panic("group %u: %s", group->number, err->text);
+        space_panic(err, "a state from another node");
     kv_batch_free(batch);
     if (replicas_set_trimmed_of(&meta->replicas, group->number, state->slot, err) != 0)
-        panic("group %u: %s", group->number, err->text);
+        space_panic(err, "a state from another node");
     catalog_close(group->catalog);
     group->catalog = catalog;
     group->state = *state;
@@ -266,7 +267,7 @@ static int install(struct group *group, struct state_applied *state, struct err 
         r = switch_state(group, state, err);
     }
     if (r == 0 && state_erase(meta->kv, group->number, before, err) != 0)
-        panic("group %u: %s", group->number, err->text);
+        space_panic(err, "a state from another node");
     pthread_mutex_unlock(&meta->host_mutex);
     return r;
 }

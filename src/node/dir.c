@@ -10,6 +10,7 @@
 #include "meta/replicas.h"
 #include "os/file.h"
 #include "os/kept.h"
+#include "os/space.h"
 
 #define BOOT_BYTES_MAX 32u
 
@@ -102,6 +103,7 @@ int node_dir_open(const struct node_options *options, struct node_dir *dir, stru
     char path[PATH_MAX];
     if ((size_t)snprintf(dir->path, sizeof dir->path, "%s", options->dir) >= sizeof dir->path)
         return err_set(err, ERR_INVALID, "the path of the data directory is too long");
+    space_make_room(node_dir_path(dir, "meta/ballast", path)); /* that the start is counted */
     int status = file_make_directories(dir->path, err);
     if (status != 0)
         return status;

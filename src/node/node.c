@@ -98,9 +98,10 @@ static int start_rpc(struct node *node, struct err *err) {
 }
 
 static int start_store(struct node *node, struct err *err) {
-    char path[PATH_MAX];
+    char path[PATH_MAX], ballast[PATH_MAX];
     struct store_options options = {
         .dir = node_dir_path(&node->dir, "chunks", path),
+        .ballast = node_dir_path(&node->dir, "meta/ballast", ballast),
         .identity = node->identity,
         .client = node->rpc,
         .server = node->server,

@@ -119,7 +119,9 @@ static int file_write_new(const char *path, mode_t mode, struct span data, struc
     if (fd < 0)
         return err_errno(err, errno, "create %s", path);
     int rc = file_write_at(fd, data.data, data.size, 0, err);
-    return rc != 0 ? rc : file_datasync(fd, err);
+    if (rc == 0)
+        rc = file_datasync(fd, err);
+    return rc != 0 && err != NULL ? err_wrap(err, "%s", path) : rc;
 }
 
 int file_replace(const char *path, mode_t mode, struct span data, struct err *err) {

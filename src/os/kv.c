@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <stdnoreturn.h>
@@ -13,14 +14,22 @@
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "os/file.h"
+#include "os/space.h"
 
 #define BUFFER_BYTES_DEFAULT ((uint64_t)16 << 20)
 #define OPEN_FILES_MAX 512
 #define LOG_FILE_BYTES_MAX ((size_t)1 << 20) /* RocksDB's own log of its doings */
 #define BLOOM_BITS_PER_KEY 10
+/* A compaction writes anew what it reads before that goes: small files and levels keep it below
+ * SPACE_COMPACT_BYTES. */
+#define TABLE_BYTES ((uint64_t)8 << 20)
+#define LEVEL_BYTES ((uint64_t)64 << 20)
 
 struct kv {
-    char *mark; /* NULL: it is not replaceable */
+    char *path;
+    char *mark;    /* NULL: it is not replaceable */
+    char *ballast; /* or NULL */
+    atomic_bool compacts;
     rocksdb_t *db;
     rocksdb_readoptions_t *read;
     rocksdb_writeoptions_t *write;
@@ -53,7 +62,7 @@ static noreturn void end_corrupt(const struct kv *kv, const char *message) {
 /* Takes the message RocksDB allocated. */
 static int error_take(const struct kv *kv, char *message, const char *doing, struct err *err) {
     int code = ERR_IO;
-    if (strstr(message, "No space left") != NULL)
+    if (strstr(message, "No space left") != NULL || strstr(message, "quota exceeded") != NULL)
         code = ERR_NOSPACE;
     else if (strncmp(message, "Corruption", strlen("Corruption")) == 0)
         code = ERR_CORRUPT;
@@ -79,6 +88,8 @@ static rocksdb_options_t *options_new(const struct kv_options *wanted) {
     rocksdb_options_set_create_if_missing(options, 1);
     rocksdb_options_set_write_buffer_size(options, buffer);
     rocksdb_options_set_compression(options, rocksdb_no_compression);
+    rocksdb_options_set_target_file_size_base(options, TABLE_BYTES);
+    rocksdb_options_set_max_bytes_for_level_base(options, LEVEL_BYTES);
     rocksdb_options_set_max_background_jobs(options, 2);
     rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
     rocksdb_options_set_max_file_opening_threads(options, 1);
@@ -106,6 +117,35 @@ static char *mark_of(const char *path) {
     return mark;
 }
 
+/* ---- room ---- */
+
+/* Also when it is not known. */
+static bool has_bytes(const char *path, uint64_t bytes) {
+    uint64_t free_bytes, total_bytes;
+    return space_get(path, &free_bytes, &total_bytes, NULL) != 0 || free_bytes >= bytes;
+}
+
+bool kv_has_room(struct kv *kv) {
+    space_make_room(kv->ballast);
+    return has_bytes(kv->path, SPACE_NONE_BYTES);
+}
+
+/* A compaction that fails for want of room stops RocksDB's background work for good. */
+static void mind_room(struct kv *kv) {
+    bool compacts = has_bytes(kv->path, SPACE_COMPACT_BYTES);
+    const char *key = "disable_auto_compactions", *value = compacts ? "false" : "true";
+    char *message = NULL;
+    space_make_room(kv->ballast);
+    if (atomic_exchange(&kv->compacts, compacts) == compacts)
+        return;
+    rocksdb_set_options(kv->db, 1, &key, &value, &message);
+    if (message != NULL)
+        atomic_store(&kv->compacts, !compacts); /* the next flush tries again */
+    rocksdb_free(message);
+}
+
+/* ---- opening ---- */
+
 int kv_destroy(const char *path, struct err *err) {
     _cleanup_(freep) char *mark = mark_of(path);
     rocksdb_options_t *options = rocksdb_options_create();
@@ -124,7 +164,10 @@ int kv_open(const char *path, const struct kv_options *wanted, struct kv **ret_k
     _cleanup_(freep) char *mark = mark_of(path);
     if (access(mark, F_OK) == 0)
         return err_set(err, ERR_CORRUPT, "opening the state store: it was found corrupt before");
+    space_make_room(wanted->ballast);
+    bool compacts = has_bytes(path, SPACE_COMPACT_BYTES);
     rocksdb_options_t *options = options_new(wanted);
+    rocksdb_options_set_disable_auto_compactions(options, !compacts);
     char *message = NULL;
     rocksdb_t *db = rocksdb_open(options, path, &message);
     rocksdb_options_destroy(options);
@@ -133,6 +176,9 @@ int kv_open(const char *path, const struct kv_options *wanted, struct kv **ret_k
 
     struct kv *kv = allocated(calloc(1, sizeof *kv));
     kv->db = db;
+    kv->path = allocated(strdup(path));
+    kv->ballast = wanted->ballast != NULL ? allocated(strdup(wanted->ballast)) : NULL;
+    kv->compacts = compacts;
     if (wanted->replaceable) {
         kv->mark = mark;
         mark = NULL;
@@ -151,7 +197,9 @@ struct kv *kv_close(struct kv *kv) {
     if (kv == NULL)
         return NULL;
     rocksdb_close(kv->db);
+    free(kv->path);
     free(kv->mark);
+    free(kv->ballast);
     rocksdb_readoptions_destroy(kv->read);
     rocksdb_writeoptions_destroy(kv->write);
     rocksdb_flushoptions_destroy(kv->flush);
@@ -304,6 +352,7 @@ int kv_iter_error(const struct kv_iter *iter, struct err *err) {
 
 int kv_flush(struct kv *kv, struct err *err) {
     char *message = NULL;
+    mind_room(kv);
     rocksdb_flush(kv->db, kv->flush, &message);
     return message != NULL ? error_take(kv, message, "flushing the state store", err) : 0;
 }

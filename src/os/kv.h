@@ -3,8 +3,8 @@
  * bytewise.
  *
  * A batch must not be written to while the current key of an iterator over it is looked at: copy
- * the key first. Any error of a write or flush other than ERR_NOSPACE at open is final: the caller
- * stops (PAXOS.md 2.3 i). */
+ * the key first. Any error of a write or flush is final: the caller stops (PAXOS.md 2.3 i). After
+ * ERR_NOSPACE the store can be opened again once there is room. */
 #ifndef QUERN_OS_KV_H
 #define QUERN_OS_KV_H
 
@@ -21,9 +21,10 @@ struct kv_snapshot;
 struct kv_iter;
 
 struct kv_options {
-    bool replaceable;            /* what it holds is to be had again elsewhere: when it is found
-                                    corrupt it is marked so, and the process ends */
-    bool wal;                    /* false: what a crash finds is what was last flushed */
+    bool replaceable;    /* what it holds is to be had again elsewhere: when it is found
+                            corrupt it is marked so, and the process ends */
+    bool wal;            /* false: what a crash finds is what was last flushed */
+    const char *ballast; /* goes when opening or flushing lacks room (os/space.h); or NULL */
     uint64_t write_buffer_bytes; /* 0 = 16 MiB */
     uint64_t block_cache_bytes;  /* 0 = 16 MiB */
 };
@@ -65,7 +66,12 @@ struct span kv_iter_key(const struct kv_iter *iter);
 struct span kv_iter_value(const struct kv_iter *iter);
 int kv_iter_error(const struct kv_iter *iter, struct err *err); /* ask when it stops being valid */
 
-/* Everything written before is on the disk when it returns. Blocks; other threads go on. */
+/* Whether a flush can be expected to find room; the ballast goes for it. True when it is not known.
+ */
+bool kv_has_room(struct kv *kv);
+
+/* Everything written before is on the disk when it returns. Blocks; other threads go on. Goes by
+ * the room there is: without much the store is not compacted until a later flush finds some. */
 int kv_flush(struct kv *kv, struct err *err);
 
 #endif

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "os/kv.h"
+#include "os/space.h"
+#include "test/lib/fake_space.h"
 #include "test/lib/temp_dir.h"
 
 static char dir[TEMP_DIR_SIZE];
@@ -23,6 +25,7 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
+    fake_space_set(0, NULL, 0);
     kv_close(*state);
     return temp_dir_remove(dir);
 }
@@ -190,6 +193,68 @@ static void test_a_corrupt_one_is_made_anew(void **state) {
     assert_value(kv, NULL, "k1", NULL);
 }
 
+/* ---- little room ---- */
+
+static int count_tables(void) {
+    char command[256];
+    snprintf(command, sizeof command, "exit $(ls %s/*.sst | wc -l)", dir);
+    int status = system(command);
+    return WEXITSTATUS(status);
+}
+
+/* The tables overlap: what does not is moved, not compacted. */
+static void flush_one(struct kv *kv) {
+    put(kv, "a", "a value");
+    put(kv, "k", "a value");
+    assert_int_equal(kv_flush(kv, NULL), 0);
+}
+
+#define MANY 7 /* RocksDB compacts 4 */
+
+static void open_with_ballast(void **state, const char *ballast) {
+    struct kv *kv;
+    kv_close(*state);
+    assert_int_equal(kv_open(dir, &(struct kv_options){.ballast = ballast}, &kv, NULL), 0);
+    *state = kv;
+}
+
+static void test_it_is_not_compacted_without_room(void **state) {
+    open_with_ballast(state, NULL);
+    fake_space_set(0, dir, SPACE_COMPACT_BYTES - 4096);
+    for (int i = 0; i < MANY; i++)
+        flush_one(*state);
+    assert_int_equal(count_tables(), MANY);
+    open_with_ballast(state, NULL); /* nor when it is opened */
+    flush_one(*state);
+    assert_int_equal(count_tables(), MANY + 1);
+    fake_space_set(0, dir, SPACE_COMPACT_BYTES);
+    flush_one(*state);
+    for (int i = 0; i < 1000 && count_tables() > 4; i++)
+        usleep(10000);
+    assert_in_range(count_tables(), 1, 4);
+    assert_value(*state, NULL, "k", "a value");
+}
+
+static void test_it_flushes_into_the_ballast(void **state) {
+    char ballast[TEMP_DIR_SIZE + 16];
+    snprintf(ballast, sizeof ballast, "%s/ballast", dir);
+    open_with_ballast(state, ballast);
+    for (int opening = 0; opening < 2; opening++) {
+        fake_space_set(0, NULL, 0);
+        assert_int_equal(space_keep_ballast(ballast, UINT64_MAX, NULL), 0);
+        flush_one(*state);
+        assert_int_equal(access(ballast, F_OK), 0);
+        assert_true(kv_has_room(*state));
+        fake_space_set(0, dir, SPACE_NONE_BYTES - 4096);
+        if (opening)
+            open_with_ballast(state, ballast);
+        else
+            flush_one(*state);
+        assert_int_equal(access(ballast, F_OK), -1);
+        assert_false(kv_has_room(*state));
+    }
+}
+
 static void test_errors_have_a_story(void **state) {
     struct err err = {0};
     struct kv *untouched = *state;
@@ -207,6 +272,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_a_corrupt_one_is_made_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch_reads_its_own_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_snapshot_stands_still, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_it_is_not_compacted_without_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_it_flushes_into_the_ballast, setup, teardown),
         cmocka_unit_test_setup_teardown(test_errors_have_a_story, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

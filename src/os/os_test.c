@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -21,6 +24,7 @@
 #include "os/net.h"
 #include "os/random.h"
 #include "os/space.h"
+#include "test/lib/fake_space.h"
 #include "test/lib/temp_dir.h"
 
 static void test_clock(void **state) {
@@ -173,7 +177,7 @@ static void test_ballast(void **state) {
         assert_int_equal(space_keep_ballast(path, UINT64_MAX, NULL), 0);
     assert_int_equal(stat(path, &info), 0);
     assert_int_equal(info.st_size, SPACE_BALLAST_BYTES);
-    assert_int_equal(space_keep_ballast(path, SPACE_NONE_BYTES, NULL), 0);
+    assert_int_equal(space_keep_ballast(path, SPACE_RELEASE_BYTES, NULL), 0);
     assert_int_equal(stat(path, &info), 0);
     for (int twice = 0; twice < 2; twice++)
         assert_int_equal(space_keep_ballast(path, 0, NULL), 0);
@@ -222,11 +226,67 @@ static void test_kept_twice(void **state) {
     assert_int_equal(temp_dir_remove(dir), 0);
 }
 
+static void test_ballast_goes_when_needed(void **state) {
+    char dir[TEMP_DIR_SIZE], path[TEMP_DIR_SIZE + 16];
+    (void)state;
+    assert_int_equal(temp_dir_make(dir), 0);
+    snprintf(path, sizeof path, "%s/ballast", dir);
+    space_make_room(NULL);
+    space_make_room(path); /* there is none */
+    assert_int_equal(space_keep_ballast(path, UINT64_MAX, NULL), 0);
+    fake_space_set(0, dir, SPACE_RELEASE_BYTES);
+    space_make_room(path);
+    assert_int_equal(access(path, F_OK), 0);
+    fake_space_set(0, dir, SPACE_RELEASE_BYTES - 4096);
+    space_make_room(path);
+    assert_int_equal(access(path, F_OK), -1);
+    fake_space_set(0, NULL, 0);
+    assert_int_equal(temp_dir_remove(dir), 0);
+}
+
+/* The last words of a process that ends because of err. */
+static void last_words(const struct err *err, char *ret_words, size_t size) {
+    int ends[2], status;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        dup2(ends[1], STDERR_FILENO);
+        space_panic(err, "the log");
+    }
+    close(ends[1]);
+    size_t used = 0;
+    for (ssize_t got; (got = read(ends[0], ret_words + used, size - 1 - used)) > 0;)
+        used += (size_t)got;
+    ret_words[used] = '\0';
+    close(ends[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+static void test_want_of_room_is_not_for_good(void **state) {
+    (void)state;
+    char words[512];
+    struct err err = {0};
+    err_errno(&err, ENOSPC, "write");
+    last_words(&err, words, sizeof words);
+    assert_non_null(strstr(words, SPACE_ADVICE ": the log: write: No space left"));
+    err_errno(&err, EIO, "write");
+    last_words(&err, words, sizeof words);
+    assert_null(strstr(words, SPACE_ADVICE));
+    assert_non_null(strstr(words, "the log: write: Input/output error"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ballast), cmocka_unit_test(test_kept_twice),
-        cmocka_unit_test(test_clock),   cmocka_unit_test(test_random),
-        cmocka_unit_test(test_files),   cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_ballast_goes_when_needed),
+        cmocka_unit_test(test_want_of_room_is_not_for_good),
+        cmocka_unit_test(test_ballast),
+        cmocka_unit_test(test_kept_twice),
+        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_sockets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,9 +6,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/cleanup.h"
-
-#define RELEASE_BYTES ((uint64_t)48 << 20)
 
 int space_get(const char *path, uint64_t *ret_free_bytes, uint64_t *ret_total_bytes,
               struct err *err) {
@@ -35,7 +34,18 @@ static int ballast_make(const char *path, struct err *err) {
 int space_keep_ballast(const char *path, uint64_t free_bytes, struct err *err) {
     if (free_bytes >= SPACE_LOW_BYTES + SPACE_BALLAST_BYTES)
         return access(path, F_OK) == 0 ? 0 : ballast_make(path, err);
-    if (free_bytes < RELEASE_BYTES && unlink(path) != 0 && errno != ENOENT)
+    if (free_bytes < SPACE_RELEASE_BYTES && unlink(path) != 0 && errno != ENOENT)
         return err_errno(err, errno, "unlink %s", path);
     return 0;
+}
+
+void space_make_room(const char *ballast) {
+    uint64_t free_bytes, total_bytes;
+    if (ballast != NULL && space_get(ballast, &free_bytes, &total_bytes, NULL) == 0 &&
+        free_bytes < SPACE_RELEASE_BYTES)
+        unlink(ballast);
+}
+
+noreturn void space_panic(const struct err *err, const char *what) {
+    panic("%s%s: %s", err->code == ERR_NOSPACE ? SPACE_ADVICE ": " : "", what, err->text);
 }

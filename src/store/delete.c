@@ -24,6 +24,8 @@ int store_drop_empty_volumes(struct store *store, struct err *err) {
 int local_delete(struct store *store, const struct id128 *ids, unsigned count, struct err *err) {
     if (atomic_load(&store->failed))
         return err_set(err, ERR_IO, "this node's disk has failed");
+    if (!index_has_room(store->index))
+        return err_set(err, ERR_NOSPACE, "no room to note what is deleted");
     struct index_item *items = calloc(count, sizeof *items);
     if (items == NULL)
         return err_set(err, ERR_NOMEM, "%u chunks to delete", count);

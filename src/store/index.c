@@ -1,6 +1,5 @@
 /* The index: kv keys are 'c', the big-endian hash that places the chunk on the ring, and its id; or
  * 'v' and a volume. */
-#include "os/space.h"
 #include "store/index.h"
 
 #include <assert.h>
@@ -13,6 +12,7 @@
 #include "base/cleanup.h"
 #include "core/place.h"
 #include "os/kv.h"
+#include "os/space.h"
 
 #define DIGEST_COUNT (1u << PLACE_SLICE_BITS_MAX)
 #define KV_BUFFER_BYTES ((uint64_t)4 << 20)
@@ -61,16 +61,17 @@ static struct volume_key volume_key(uint64_t number) {
 #define SPAN_OF(object) ((struct span){(const char *)&(object), sizeof(object)})
 
 /* A full disk is final here: what the kv failed to write it may not write later. */
-static int index_final(int rc, struct err *err) {
+static int index_final(int rc, const struct err *why, struct err *err) {
     if (rc == ERR_NOSPACE)
-        panic(SPACE_ADVICE ": %s", err != NULL ? err->text : "the index of chunks");
-    return rc;
+        space_panic(why, "the index of chunks");
+    return rc == 0 ? 0 : err_set(err, rc, "%s", why->text);
 }
 
 static int index_write(struct index *index, struct kv_batch *batch, struct err *err) {
-    int rc = index_final(kv_write(index->kv, batch, err), err);
+    struct err why = {0};
+    int rc = kv_write(index->kv, batch, &why);
     kv_batch_free(batch);
-    return rc;
+    return index_final(rc, &why, err);
 }
 
 /* ---- counts and digests; under the lock ---- */
@@ -176,7 +177,9 @@ static int kill_one(struct index *index, struct id128 id, uint64_t now_ms,
 }
 
 int index_flush(struct index *index, struct err *err) {
-    return index_final(kv_flush(index->kv, err), err);
+    struct err why = {0};
+    int rc = kv_flush(index->kv, &why);
+    return index_final(rc, &why, err);
 }
 
 int index_kill(struct index *index, const struct id128 *ids, unsigned id_count, uint64_t now_ms,
@@ -223,11 +226,12 @@ bool index_has_volume(struct index *index, uint64_t number) {
 
 /* ---- opening ---- */
 
-int index_open(const char *path, struct index **ret_index, struct err *err) {
+int index_open(const char *path, const char *ballast, struct index **ret_index, struct err *err) {
     struct index *index = calloc(1, sizeof *index);
     if (index == NULL)
         return err_set(err, ERR_NOMEM, "index");
     struct kv_options options = {.replaceable = true,
+                                 .ballast = ballast,
                                  .write_buffer_bytes = KV_BUFFER_BYTES,
                                  .block_cache_bytes = KV_BUFFER_BYTES};
     int rc = kv_open(path, &options, &index->kv, err);
@@ -244,6 +248,10 @@ int index_open(const char *path, struct index **ret_index, struct err *err) {
     pthread_mutex_init(&index->lock, NULL);
     *ret_index = index;
     return 0;
+}
+
+bool index_has_room(struct index *index) {
+    return kv_has_room(index->kv);
 }
 
 struct index *index_close(struct index *index) {

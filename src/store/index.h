@@ -42,8 +42,10 @@ struct index_item {
 struct index;
 
 /* Opens or makes it; one that is corrupt is made anew, from the volumes. Follow with index_load,
- * before other threads. */
-int index_open(const char *path, struct index **ret_index, struct err *err);
+ * before other threads. ballast: os/kv.h. */
+int index_open(const char *path, const char *ballast, struct index **ret_index, struct err *err);
+/* As kv_has_room: a deletion is durable only once it is flushed. */
+bool index_has_room(struct index *index);
 struct index *index_close(struct index *index); /* flushes first; NULL is fine */
 
 /* Calls for every chunk, and keeps what visit makes of item->entry; CHUNK_NONE forgets it. Builds

@@ -69,7 +69,7 @@ bool store_is_verified(struct store *store, struct id128 id);
 
 /* ---- deleting (delete.c) ---- */
 
-/* Durable when it returns; the space is given back. */
+/* Durable when it returns; the space is given back. ERR_NOSPACE: not even for that; try again. */
 int local_delete(struct store *store, const struct id128 *ids, unsigned count, struct err *err);
 /* Gives back the space of a dead chunk; that of volumes without chunks. */
 int store_free_item(struct store *store, const struct index_item *item, struct err *err);

@@ -62,11 +62,13 @@ static bool repair_round(struct repair *repair, const struct place_map *map) {
 static void keep_house(struct repair *repair) {
     struct store *store = repair->store;
     uint64_t now_ns = clock_now_ns();
-    if (now_ns - repair->flushed_ns > FLUSH_MS * NS_PER_MS) { /* recovery has less to read */
+    bool room = index_has_room(store->index);
+    if (room &&
+        now_ns - repair->flushed_ns > FLUSH_MS * NS_PER_MS) { /* recovery has less to read */
         (void)store_check(store, index_flush(store->index, NULL));
         repair->flushed_ns = now_ns;
     }
-    if (now_ns - repair->expired_ns > EXPIRE_MS * NS_PER_MS || repair->expired_ns == 0) {
+    if (room && (now_ns - repair->expired_ns > EXPIRE_MS * NS_PER_MS || repair->expired_ns == 0)) {
         (void)store_check(store, index_expire(store->index, clock_wall_ms(), NULL));
         repair->expired_ns = now_ns;
     }

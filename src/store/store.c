@@ -19,7 +19,8 @@ int store_check(struct store *store, int rc) {
     return rc;
 }
 
-static int store_open(struct store *store, const char *dir, struct err *err) {
+static int store_open(struct store *store, const struct store_options *options, struct err *err) {
+    const char *dir = options->dir;
     char path[PATH_MAX];
     if (snprintf(path, sizeof path, "%s/volumes", dir) >= (int)sizeof path)
         return err_set(err, ERR_INVALID, "path too long: %s", dir);
@@ -27,7 +28,7 @@ static int store_open(struct store *store, const char *dir, struct err *err) {
     if (rc != 0)
         return rc;
     snprintf(path, sizeof path, "%s/index", dir);
-    rc = index_open(path, &store->index, err);
+    rc = index_open(path, options->ballast, &store->index, err);
     return rc != 0 ? rc : store_recover(store, err);
 }
 
@@ -38,7 +39,7 @@ int store_start(const struct store_options *options, struct store **ret_store, s
     store->identity = options->identity;
     store->client = options->client;
     pthread_mutex_init(&store->lock, NULL);
-    int rc = store_open(store, options->dir, err);
+    int rc = store_open(store, options, err);
     if (rc != 0) {
         store_stop(store);
         return rc;

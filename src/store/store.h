@@ -8,7 +8,8 @@
 #include "store/client.h"
 
 struct store_options {
-    const char *dir; /* DATA/chunks; made when absent */
+    const char *dir;     /* DATA/chunks; made when absent */
+    const char *ballast; /* goes when the index lacks room (os/space.h); or NULL */
     struct rpc_identity identity;
     struct rpc_client *client;
     struct rpc_server *server; /* handlers are added to it before it starts */

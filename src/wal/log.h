@@ -13,6 +13,8 @@
 #include "wal/wal.h"
 
 #define WAL_QUEUE_BYTES_MAX ((size_t)2 << 30)
+/* Also of a new log's first (idle nodes write little), and of all on a disk that is nearly full. */
+#define WAL_SEGMENT_BYTES_MIN ((uint64_t)8 << 20)
 
 struct wal {
     char *dir;

@@ -2,6 +2,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "os/clock.h"
+#include "os/space.h"
 #include "wal/log.h"
 
 #define SPARES_MAX 2u
@@ -18,19 +19,38 @@ bool wal_wants_spare(const struct wal *wal) {
     return list_is_empty(&wal->spares) && active->used > active->block_count / 2;
 }
 
+/* A small segment when a whole one would leave little room; 0 and an error when even that would eat
+ * into what the state stores need. */
+static uint32_t blocks_with(const struct wal *wal, uint64_t free_bytes, struct err *err) {
+    uint64_t whole = (uint64_t)wal->segment_blocks * WAL_BLOCK;
+    if (free_bytes >= SPACE_LOW_BYTES + whole)
+        return wal->segment_blocks;
+    if (free_bytes >= SPACE_NONE_BYTES + WAL_SEGMENT_BYTES_MIN)
+        return (uint32_t)(WAL_SEGMENT_BYTES_MIN / WAL_BLOCK);
+    err_set(err, ERR_NOSPACE, "%llu MiB are left on the disk",
+            (unsigned long long)free_bytes >> 20);
+    return 0;
+}
+
+static int file_make(struct wal *wal, struct wal_segment **ret_segment, struct err *err) {
+    uint64_t free_bytes, total_bytes;
+    int r = space_get(wal->dir, &free_bytes, &total_bytes, err);
+    uint32_t blocks = r == 0 ? blocks_with(wal, free_bytes, err) : 0;
+    if (r != 0 || blocks == 0)
+        return r != 0 ? r : ERR_NOSPACE;
+    r = wal_segment_create(wal->dir, wal->file + 1, blocks, ret_segment, err);
+    wal->file += r == 0;
+    return r;
+}
+
 /* Makes one spare, of a retired segment or a new file. */
 static int spare_make(struct wal *wal, struct wal_segment *retired, struct err *err) {
     struct wal_segment *segment = retired;
-    int r = 0;
-    if (segment == NULL)
-        r = wal_segment_create(wal->dir, wal->file + 1, wal->segment_blocks, &segment, err);
+    int r = segment == NULL ? file_make(wal, &segment, err) : 0;
     if (r != 0)
         return r;
-    if (retired == NULL)
-        wal->file++;
-    r = wal_segment_format(segment, wal->generation + 1, err);
-    if (r != 0)
-        panic("the log: %s", err->text);
+    if (wal_segment_format(segment, wal->generation + 1, err) != 0)
+        space_panic(err, "the log");
     wal->generation++;
     pthread_mutex_lock(&wal->mutex);
     list_add_tail(&wal->spares, &segment->node);
@@ -48,7 +68,7 @@ static void retired_deal(struct wal *wal, struct wal_segment *segment, bool enou
     else
         r = spare_make(wal, segment, &err);
     if (r != 0)
-        panic("the log: %s", err.text);
+        space_panic(&err, "the log");
 }
 
 void *wal_keep_spares(void *argument) {
@@ -69,7 +89,7 @@ void *wal_keep_spares(void *argument) {
         else
             r = spare_make(wal, NULL, &err);
         if (r != 0 && r != ERR_NOSPACE)
-            panic("the log: %s", err.text);
+            space_panic(&err, "the log");
         pthread_mutex_lock(&wal->mutex);
         wal->no_space = r == ERR_NOSPACE;
         if (wal->no_space) { /* the writer waits when it must; nothing is acknowledged meanwhile */

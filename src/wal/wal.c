@@ -10,8 +10,6 @@
 #include "wal/log.h"
 
 #define SEGMENT_BYTES_DEFAULT ((uint64_t)64 << 20)
-#define SEGMENT_BYTES_MIN                                                                          \
-    ((uint64_t)8 << 20) /* also of a new log's first: idle nodes write little */
 
 uint64_t wal_append(struct wal *wal, const struct iovec *parts, int count) {
     size_t size = 0;
@@ -69,7 +67,6 @@ void wal_get_status(struct wal *wal, struct wal_status *ret_status) {
         .batches = wal->batches,
         .batch_seq = wal->batch_seq,
         .sync_us = wal->sync_us,
-
     };
     LIST_FOR_EACH(node, &wal->live)
     ret_status->live_bytes +=
@@ -93,7 +90,7 @@ static int segments_adopt(struct wal *wal, struct wal_recovery *recovery, struct
     if (!list_is_empty(&wal->live))
         return 0;
     struct wal_segment *segment;
-    int r = wal_segment_create(wal->dir, ++wal->file, (uint32_t)(SEGMENT_BYTES_MIN / WAL_BLOCK),
+    int r = wal_segment_create(wal->dir, ++wal->file, (uint32_t)(WAL_SEGMENT_BYTES_MIN / WAL_BLOCK),
                                &segment, err);
     if (r != 0)
         return r;
@@ -106,7 +103,7 @@ static struct wal *wal_new(const struct wal_options *options) {
     if (wal == NULL || (wal->dir = strdup(options->dir)) == NULL)
         panic("out of memory for the log");
     uint64_t bytes = options->segment_bytes > 0 ? options->segment_bytes : SEGMENT_BYTES_DEFAULT;
-    ASSERT(bytes >= SEGMENT_BYTES_MIN);
+    ASSERT(bytes >= WAL_SEGMENT_BYTES_MIN);
     wal->segment_blocks = (uint32_t)(bytes / WAL_BLOCK);
     wal->durable = options->durable;
     wal->context = options->context;

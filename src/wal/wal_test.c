@@ -7,11 +7,14 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/crc.h"
 #include "base/rng.h"
+#include "os/space.h"
+#include "test/lib/fake_space.h"
 #include "test/lib/temp_dir.h"
 #include "wal/segment.h"
 #include "wal/wal.h"
@@ -58,21 +61,25 @@ static void on_durable(void *context, uint64_t lsn) {
     pthread_mutex_unlock(&f->mutex);
 }
 
-static int try_open(struct fixture *f, struct err *err) {
+static int try_open(struct fixture *f, uint64_t segment_bytes, struct err *err) {
     f->item_count = f->record_count = 0;
     f->lsn = f->durable_lsn = 0;
     struct wal_options options = {.dir = f->dir,
-                                  .segment_bytes = (uint64_t)8 << 20,
+                                  .segment_bytes = segment_bytes,
                                   .replay = on_replay,
                                   .durable = on_durable,
                                   .context = f};
     return wal_open(&options, &f->wal, &f->torn_bytes, err);
 }
 
-static void open_log(struct fixture *f) {
+static void open_with(struct fixture *f, uint64_t segment_bytes) {
     struct err err = {0};
-    if (try_open(f, &err) != 0)
+    if (try_open(f, segment_bytes, &err) != 0)
         fail_msg("%s", err.text);
+}
+
+static void open_log(struct fixture *f) {
+    open_with(f, 8 << 20);
 }
 
 static void close_log(struct fixture *f) {
@@ -88,6 +95,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     struct fixture *f = *state;
+    fake_space_set(0, NULL, 0);
     close_log(f);
     return temp_dir_remove(f->dir);
 }
@@ -198,6 +206,53 @@ static void test_trimmed_segments_are_used_again(void **state) {
     uint64_t count = f->record_count;
     assert_in_range(count, first - (status.oldest_lsn - 1), first);
     assert_replayed(f, first - count, count, 20000);
+}
+
+/* ---- little room ---- */
+
+static off_t file_bytes(struct fixture *f, uint32_t file) {
+    char path[TEMP_DIR_SIZE + 16];
+    struct stat info;
+    snprintf(path, sizeof path, "%s/%08u.log", f->dir, file);
+    return stat(path, &info) == 0 ? info.st_size : -1;
+}
+
+static void wait_file(struct fixture *f, uint32_t file, off_t bytes) {
+    for (int i = 0; i < 500 && file_bytes(f, file) != bytes; i++)
+        usleep(10000);
+    assert_int_equal(file_bytes(f, file), bytes);
+}
+
+/* About 6 MB: more than half of a small segment, then into the next. */
+static void append_half(struct fixture *f, uint64_t *first) {
+    append_many(f, *first, 600, 20000);
+    *first += 600;
+}
+
+static void test_a_nearly_full_disk_gets_small_segments(void **state) {
+    struct fixture *f = *state;
+    uint64_t first = 0;
+    fake_space_set(0, f->dir, SPACE_LOW_BYTES + (16 << 20));
+    open_with(f, 16 << 20);
+    append_half(f, &first);
+    wait_file(f, 2, 16 << 20);
+    fake_space_set(0, f->dir, SPACE_LOW_BYTES);
+    append_half(f, &first);
+    append_half(f, &first);
+    wait_file(f, 3, 8 << 20);
+    fake_space_set(0, f->dir, SPACE_NONE_BYTES + (4 << 20));
+    uint64_t lsn = 0;
+    for (uint64_t i = 0; i < 2500; i++) /* more than a segment and a spare take */
+        lsn = append(f, record_of(first + i, 20000));
+    usleep(200000);
+    pthread_mutex_lock(&f->mutex);
+    assert_true(f->durable_lsn < lsn); /* it waits */
+    pthread_mutex_unlock(&f->mutex);
+    fake_space_set(0, NULL, 0);
+    wait_durable(f, lsn);
+    close_log(f);
+    open_log(f);
+    assert_replayed(f, 0, first + 2500, 20000);
 }
 
 /* ---- damage ---- */
@@ -464,6 +519,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_records_are_read_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trimmed_segments_are_used_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_nearly_full_disk_gets_small_segments, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_torn_tail_at_every_sector, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_bad_sector_costs_no_identity, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_written_behind_damage_stays, setup, teardown),

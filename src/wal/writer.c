@@ -3,7 +3,7 @@
 
 #include "base/assert.h"
 #include "os/clock.h"
-
+#include "os/space.h"
 #include "wal/log.h"
 
 #define SYNC_SHARE 8u                      /* of the newest write in the mean */
@@ -43,12 +43,11 @@ static void batch_write(struct wal *wal, uint64_t record_count) {
     struct err err = {0};
     uint64_t start_ns = clock_now_ns();
     if (wal_segment_write(segment, segment->used, wal->blocks, count, &err) != 0)
-        panic("the log: %s", err.text);
+        space_panic(&err, "the log");
     uint64_t us = (clock_now_ns() - start_ns) / 1000;
 
     pthread_mutex_lock(&wal->mutex);
     wal->sync_us = (uint32_t)((wal->sync_us * (uint64_t)(SYNC_SHARE - 1) + us) / SYNC_SHARE);
-
     wal->batch_seq++;
     wal_segment_note(segment, wal->durable_lsn + 1, count);
     uint64_t lsn = wal->durable_lsn += record_count;
