@@ -25,11 +25,14 @@
 #include "meta/client.h"
 #include "os/clock.h"
 #include "os/random.h"
+#include "os/space.h"
 #include "store/local.h"
+#include "test/lib/fake_space.h"
 
 /* ---- a disk that fails: the calls below come instead of libc's ---- */
 
 static atomic_int calls_to_failure; /* counts down on calls for volumes; 0 = never */
+static atomic_int syncs_to_failure; /* the same, of fdatasync only */
 static atomic_int failing_errno;
 
 static bool is_of_volumes(int fd) {
@@ -55,6 +58,11 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) {
 }
 
 int fdatasync(int fd) {
+    if (atomic_load(&syncs_to_failure) > 0 && is_of_volumes(fd) &&
+        atomic_fetch_sub(&syncs_to_failure, 1) == 1) {
+        errno = atomic_load(&failing_errno);
+        return -1;
+    }
     return fails_now(fd) ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
@@ -111,6 +119,7 @@ static void remove_tree(const char *path) {
 static int teardown(void **state) {
     struct world *world = *state;
     atomic_store(&calls_to_failure, 0);
+    fake_space_set(0, NULL, 0);
     store_stop(world->store);
     remove_tree(world->dir);
     free(world);
@@ -623,6 +632,58 @@ static void test_each_call_fails_once(void **state) {
     }
 }
 
+/* A disk that finds out late that it is full: what was being written is lost, what was there is
+ * not, and the next write takes another volume. */
+static void test_a_late_refusal_costs_one_chunk(void **state) {
+    struct world *world = *state;
+    struct sample before = sample_new(1, 60000), lost = sample_new(2, 70000),
+                  after = sample_new(3, 80000), large = sample_new(4, LARGE);
+    struct sample *refused[] = {&lost, &large};
+    assert_int_equal(put(world->store, &before, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        struct err err = {0};
+        atomic_store(&failing_errno, EDQUOT);
+        atomic_store(&syncs_to_failure, 1);
+        assert_int_equal(put(world->store, refused[i], &err), ERR_NOSPACE);
+        assert_non_null(strstr(err.text, "sync"));
+        assert_int_equal(atomic_load(&syncs_to_failure), 0);
+        assert_int_equal(get(world->store, refused[i]), ERR_NOT_FOUND);
+    }
+    assert_int_equal(put(world->store, &after, NULL), 0);
+    for (int again = 0; again < 2; again++) {
+        struct store_status status;
+        store_get_status(world->store, &status);
+        assert_false(status.failed);
+        assert_int_equal(status.chunks, 2);
+        assert_int_equal(get(world->store, &before), 0);
+        assert_int_equal(get(world->store, &after), 0);
+        reopen(world);
+    }
+    free(before.data), free(lost.data), free(after.data), free(large.data);
+}
+
+static void test_without_room_it_reads_and_deletes(void **state) {
+    struct world *world = *state;
+    struct err err = {0};
+    struct sample kept = sample_new(1, 60000), gone = sample_new(2, LARGE),
+                  other = sample_new(3, 1000);
+    assert_int_equal(put(world->store, &kept, NULL), 0);
+    assert_int_equal(put(world->store, &gone, NULL), 0);
+    fake_space_set(0, world->dir, SPACE_LOW_BYTES);
+    assert_int_equal(put(world->store, &other, &err), ERR_NOSPACE);
+    assert_non_null(strstr(err.text, "192 MiB are left on the disk"));
+    assert_int_equal(get(world->store, &kept), 0);
+    fake_space_set(0, world->dir, SPACE_NONE_BYTES - 4096);
+    assert_int_equal(local_delete(world->store, &gone.id, 1, &err), ERR_NOSPACE);
+    assert_int_equal(get(world->store, &gone), 0);
+    fake_space_set(0, world->dir, SPACE_NONE_BYTES);
+    assert_int_equal(local_delete(world->store, &gone.id, 1, &err), 0);
+    assert_true(blocks_used(world) < 200000);
+    fake_space_set(0, NULL, 0);
+    assert_int_equal(put(world->store, &other, NULL), 0);
+    free(kept.data), free(gone.data), free(other.data);
+}
+
 /* ---- many writers ---- */
 
 enum { THREADS = 8, EACH = 12 };
@@ -678,6 +739,8 @@ int main(void) {
         TEST(test_digests_and_lists),
         TEST(test_sealed_volume_goes),
         TEST(test_each_call_fails_once),
+        TEST(test_a_late_refusal_costs_one_chunk),
+        TEST(test_without_room_it_reads_and_deletes),
         TEST(test_many_writers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

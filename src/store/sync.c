@@ -2,6 +2,7 @@
 #include "store/sync.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/assert.h"
 
@@ -45,6 +46,6 @@ int sync_group_wait(struct sync_group *group, struct err *err) {
     pthread_mutex_unlock(&group->lock);
     if (failed_errno == 0)
         return 0;
-    errno = failed_errno;
-    return err_set(err, ERR_IO, "sync: %m"); /* also for ENOSPC: the bytes may be lost */
+    bool full = failed_errno == ENOSPC || failed_errno == EDQUOT;
+    return err_set(err, full ? ERR_NOSPACE : ERR_IO, "sync: %s", strerror(failed_errno));
 }

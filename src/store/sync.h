@@ -23,7 +23,8 @@ struct sync_group {
 void sync_group_init(struct sync_group *group, int fd, int (*sync)(int fd));
 void sync_group_fini(struct sync_group *group); /* nobody waits any more */
 
-/* What the caller wrote before is on the disk when it returns 0. Blocks. */
+/* What the caller wrote before is on the disk when it returns 0. ERR_IO, and ERR_NOSPACE on a disk
+ * that finds out late; either way what was written since the last sync may be lost. Blocks. */
 int sync_group_wait(struct sync_group *group, struct err *err);
 
 #endif

@@ -104,7 +104,7 @@ void volume_discard(struct volume *volume) {
 int volume_sync(struct volume *volume, struct err *err) {
     int rc = sync_group_wait(&volume->sync, err);
     if (rc == 0 && volume->number == 0)
-        rc = sync_group_wait(&volume->set->dir_sync, err);
+        rc = volumes_sync_names(volume->set, err);
     return rc;
 }
 

@@ -98,11 +98,16 @@ struct volume *volume_unref(struct volume *volume); /* NULL is fine */
 /* Gives the volume of one chunk its final name, in place of an older one. Not yet durable:
  * volume_sync. */
 int volume_publish(struct volume *volume, struct id128 chunk_id, struct err *err);
-void volume_discard(struct volume *volume); /* it was never published */
+void volume_discard(struct volume *volume); /* it was never synced */
 
 /* The data and, of one chunk, the name are on the disk. Shared by all that wait. A failure is
- * final. */
+ * final for the volume, after ERR_NOSPACE for that one only: volume_give_up. */
 int volume_sync(struct volume *volume, struct err *err);
+
+/* What was written could not be synced for want of room, nor can it in future: a shared volume
+ * takes no more chunks. The region, or the volume of one chunk, is still to be ended or discarded.
+ */
+void volume_give_up(struct volume *volume);
 
 /* The end of writing a region. What is behind its first `used` bytes is given back: all of it, if
  * 0. */

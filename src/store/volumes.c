@@ -1,17 +1,16 @@
 /* The set of volume files of a store: which there are, and where the next chunk goes. */
-#include "os/space.h"
 #include "store/volumes.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/space.h"
 
 /* Where the volume with that number is, or would be. Under the lock. */
 static unsigned position_of(const struct volumes *set, uint64_t number) {
@@ -65,6 +64,18 @@ static void seal(struct volumes *set, struct volume *volume) {
         set->active = NULL;
 }
 
+void volume_give_up(struct volume *volume) {
+    pthread_mutex_lock(&volume->set->lock);
+    if (volume->number != 0 && !volume->sealed)
+        seal(volume->set, volume);
+    pthread_mutex_unlock(&volume->set->lock);
+}
+
+int volumes_sync_names(struct volumes *set, struct err *err) {
+    int rc = sync_group_wait(&set->dir_sync, err);
+    return rc == ERR_NOSPACE ? err_set(err, ERR_IO, "no room for the names of volumes") : rc;
+}
+
 /* A new shared volume, durable before the first chunk in it. Under the lock: once in a GiB. */
 static int start_volume(struct volumes *set, struct err *err) {
     uint64_t number = clock_wall_ms();
@@ -78,7 +89,7 @@ static int start_volume(struct volumes *set, struct err *err) {
         return rc;
     rc = sync_group_wait(&volume->sync, err);
     if (rc == 0)
-        rc = sync_group_wait(&set->dir_sync, err);
+        rc = volumes_sync_names(set, err);
     if (rc == 0)
         rc = volumes_insert(set, volume, err);
     if (rc != 0) {

@@ -21,6 +21,10 @@ struct volumes {
 struct volume *volumes_find(const struct volumes *set, uint64_t number);
 int volumes_insert(struct volumes *set, struct volume *volume, struct err *err);
 
+/* The folder's entries are on the disk. A failure is final for the set, also for want of room:
+ * which of them are lost is not known. */
+int volumes_sync_names(struct volumes *set, struct err *err);
+
 /* A new file with its header; not yet durable. ERR_EXISTS when there is one. */
 int volume_create(struct volumes *set, const char *name, uint64_t number, struct id128 chunk_id,
                   struct volume **ret_volume, struct err *err);

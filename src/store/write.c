@@ -196,6 +196,11 @@ int local_write_end(struct local_write *write, uint64_t length, uint32_t crc32c,
         return store_check(store, rc);
     }
     rc = volume_sync(write->volume, err);
+    if (rc == ERR_NOSPACE) {
+        volume_give_up(write->volume);
+        local_write_abort(write);
+        return rc;
+    }
     struct id128 id = write->header->id;
     struct index_entry entry = entry_of(write);
     if (rc == 0)
