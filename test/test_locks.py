@@ -21,6 +21,12 @@ def start(cluster, name, *words, options=(), env=None):
                             env=dict(cluster.environment(), **(env or {})))
 
 
+def wait_running(holder):
+    """Until the command runs: then the lock is held, and its holder knows."""
+    wait_until(lambda: subprocess.run(["pgrep", "-P", str(holder.pid)], capture_output=True, check=False).stdout,
+               what="the command under the lock")
+
+
 def locks(cluster):
     return json.loads(api(cluster, "GET", "/-/api/v1/locks"))["locks"]
 
@@ -68,7 +74,7 @@ def test_many_take_turns(cluster, tmp_path):
 
 def test_it_is_not_waited_for_longer_than_said(cluster):
     holder = start(cluster, "held", "sleep", "60")
-    wait_until(lambda: locks(cluster), what="the lock")
+    wait_running(holder)
     begun = time.monotonic()
     done = cluster.run("lock", "held", "--wait", "1s", "--", "true", status=1)
     assert b"held" in done.stderr and done.stderr.count(b"\n") == 1
@@ -89,7 +95,7 @@ def is_gone(pid):
 
 def test_a_dead_holder_loses_its_lock(cluster):
     holder = start(cluster, "dead", "sleep", "60", options=("--ttl", "2s"))
-    wait_until(lambda: locks(cluster), what="the lock")
+    wait_running(holder)
     fence = locks(cluster)[0]["fence"]
     time.sleep(4)  # it is renewed
     assert locks(cluster)[0]["fence"] == fence
@@ -105,7 +111,7 @@ def test_a_holder_that_slept_kills_its_command(cluster, tmp_path):
     told = tmp_path / "told"
     holder = start(cluster, "slept", "sh", "-c", f"trap 'touch {told}; exit 0' TERM; while :; do sleep 0.1; done",
                    options=("--ttl", "2s"))
-    wait_until(lambda: locks(cluster), what="the lock")
+    wait_running(holder)
     holder.send_signal(signal.SIGSTOP)
     done = cluster.run("lock", "slept", "--wait", "20s", "--", "true")
     assert done.returncode == 0
@@ -120,7 +126,7 @@ def test_the_command_is_told_while_the_lock_is_still_held(cluster, tmp_path):
     told = tmp_path / "told"
     holder = start(cluster, "cut", "sh", "-c", f"trap 'touch {told}; exit 0' TERM; while :; do sleep 0.1; done",
                    options=("--ttl", "5s"))
-    wait_until(lambda: locks(cluster), what="the lock")
+    wait_running(holder)
     for node in (1, 2, 3):
         cluster.kill(node, signal.SIGSTOP)
     try:
@@ -134,7 +140,7 @@ def test_the_command_is_told_while_the_lock_is_still_held(cluster, tmp_path):
 
 def test_the_death_of_the_leader_does_not_lose_a_lock(cluster):
     holder = start(cluster, "kept", "sleep", "8", options=("--ttl", "3s"))
-    wait_until(lambda: locks(cluster), what="the lock")
+    wait_running(holder)
     fence = locks(cluster)[0]["fence"]
     victim = cluster.leader()
     cluster.kill(victim)
@@ -147,7 +153,7 @@ def test_the_death_of_the_leader_does_not_lose_a_lock(cluster):
 
 def test_an_administrator_breaks_a_lock(cluster):
     holder = start(cluster, "broken", "sleep", "60", options=("--ttl", "2s"))
-    wait_until(lambda: locks(cluster), what="the lock")
+    wait_running(holder)
     api(cluster, "POST", "/-/api/v1/locks/broken/break", b"{}")
     _, errors = holder.communicate(timeout=30)
     assert holder.returncode == 1 and b"was lost" in errors
