@@ -91,10 +91,12 @@ void *wal_keep_spares(void *argument) {
         if (r != 0 && r != ERR_NOSPACE)
             space_panic(&err, "the log");
         pthread_mutex_lock(&wal->mutex);
+        bool told = wal->no_space;
         wal->no_space = r == ERR_NOSPACE;
         if (wal->no_space) { /* the writer waits when it must; nothing is acknowledged meanwhile */
             pthread_cond_signal(&wal->ready);
-            log_warn("no room for the log's next segment: %s", err.text);
+            if (!told)
+                log_warn("no room for the log's next segment: %s", err.text);
             clock_cond_wait(&wal->wanted, &wal->mutex, clock_deadline_ms(RETRY_MS));
         }
     }
