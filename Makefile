@@ -31,9 +31,9 @@ sim: configure ## simulator: SEED=7 replays one, SEEDS=1..1000 runs many
 	@ninja -C $(BUILD) sim >/dev/null
 	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1..1000))
 
-mutants: ## planted bugs that the simulator must catch; SEEDS=400
+mutants: ## planted bugs that the simulator must catch; SEEDS=5000
 	@tools/deps build
-	@tools/mutants $(or $(SEEDS),400)
+	@tools/mutants $(or $(SEEDS),5000)
 
 check: ## everything that must hold, sanitizers too; ONLY="plain sim" for a part
 	@tools/deps build check

@@ -52,7 +52,7 @@ class Cluster:
         hurt(leader)
         result = json.loads(writers.communicate(timeout=60)[0])
         heal(leader)
-        if result["errors"] > 0:
+        if result["failures"] > 0:
             raise RuntimeError(f"{result['errors']} writes failed")
         return result["slowest_ms"]
 

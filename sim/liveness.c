@@ -44,3 +44,41 @@ const char *sim_unrest(struct sim *sim) {
     }
     return NULL;
 }
+
+/* ---- who comes back disturbs nobody ---- */
+
+static struct sim_node *follower(struct sim *sim, const struct sim_replica *leader) {
+    const struct paxos_config *config = paxos_config_of(drive_paxos(leader->drive));
+    for (uint32_t i = 0; i < config->count && paxos_config_voters(config) >= 3; i++)
+        if (config->members[i].voter && config->members[i].node != leader->node->id)
+            return sim_node_of(sim, config->members[i].node);
+    return NULL;
+}
+
+bool sim_trial_begin(struct sim *sim, struct sim_trial *trial) {
+    const struct sim_replica *leader = sim_leader(sim, 0);
+    struct sim_node *victim = leader != NULL ? follower(sim, leader) : NULL;
+    struct paxos_status status;
+    if (victim == NULL)
+        return false;
+    paxos_status(drive_paxos(leader->drive), &status);
+    trial->ballot = status.ballot;
+    for (uint32_t i = 0; i < sim->machine_count; i++)
+        if (i != victim->index)
+            sim->cut[i][victim->index] = sim->cut[victim->index][i] = true;
+    sim_trace(sim, "node %u is cut off once more", victim->index + 1);
+    return true;
+}
+
+void sim_trial_mend(struct sim *sim) {
+    memset(sim->cut, 0, sizeof sim->cut);
+}
+
+void sim_trial_end(struct sim *sim, const struct sim_trial *trial) {
+    const struct sim_replica *leader = sim_leader(sim, 0);
+    struct paxos_status status = {0};
+    if (leader != NULL)
+        paxos_status(drive_paxos(leader->drive), &status);
+    if (ballot_compare(status.ballot, trial->ballot) != 0)
+        sim_fail(sim, "one that was cut off cost the others their leader");
+}

@@ -8,6 +8,8 @@
 
 #include "sim/sim.h"
 
+#define SETTLE_MS 1000u
+#define CUT_MS 2000u
 #define REST_MS 60000 /* virtual time to come to rest after healing */
 
 /* ---- the heap: by time, then by order ---- */
@@ -186,6 +188,26 @@ static void finish(struct sim *sim) {
     sim_truth_fini(sim);
 }
 
+static void run_for(struct sim *sim, uint64_t ms) {
+    uint64_t end_ns = sim->now_ns + ms * SIM_MS;
+    while (sim->now_ns < end_ns)
+        step(sim);
+}
+
+static void try_cut(struct sim *sim) {
+    struct sim_trial trial;
+    for (uint32_t i = 0; i < sim->machine_count; i++)
+        sim->nodes[i].disk.sync_us = 0; /* nobody hands over because its disk was slow */
+    run_for(sim, SETTLE_MS);
+    if (!sim_trial_begin(sim, &trial))
+        return;
+
+    run_for(sim, CUT_MS);
+    sim_trial_mend(sim);
+    run_for(sim, CUT_MS);
+    sim_trial_end(sim, &trial);
+}
+
 uint64_t sim_run(struct sim_plan *plan, bool verbose) {
     struct sim *sim = calloc(1, sizeof *sim);
     ASSERT(sim != NULL);
@@ -202,6 +224,8 @@ uint64_t sim_run(struct sim_plan *plan, bool verbose) {
         if (sim->now_ns > end_ns)
             sim_fail(sim, "%s, %u ms after all was healed", sim_unrest(sim), REST_MS);
     }
+    try_cut(sim);
+
     sim_trace(sim, "at rest: %llu events", (unsigned long long)sim->event_count);
     count(sim);
     sim_stats_add_marks();
