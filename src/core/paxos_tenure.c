@@ -179,7 +179,7 @@ static int reconfigure_error(struct paxos *paxos, const struct paxos_config *con
         paxos_config_find(config, paxos->options.node, paxos->options.born);
     if (!paxos_config_is_step(&paxos->config, config) || self == NULL || !self->voter)
         return ERR_INVALID;
-    bool settled = paxos->chosen_upto >= paxos->barrier_slot || MUTANT(17);
+    bool settled = paxos->chosen_upto >= paxos->barrier_slot;
     if (!settled || paxos_room(paxos) == 0 || !newcomers_are_ready(paxos, config))
         return ERR_BUSY;
     return 0;
@@ -215,7 +215,7 @@ static void resign(struct paxos *paxos) {
 void paxos_renew(struct paxos *paxos) {
     ASSERT(paxos->chosen_upto == paxos->sealed_slot);
     paxos->sealed_slot = 0;
-    if (!paxos_is_voter(paxos)) {
+    if (!paxos_is_voter(paxos) && !MUTANT(17)) {
         resign(paxos);
         return;
     }
