@@ -368,10 +368,11 @@ void sim_check_answered(struct sim *sim, struct sim_client *client, struct kv_re
 /* NULL once all replicas are equal, where they are wanted, each group has a leader and all clients
  * are answered; else what is amiss. */
 const char *sim_unrest(struct sim *sim);
-/* At rest a follower is cut off for a while; when it is back the leader must still lead. False:
+/* At rest a follower is cut off for a while; when it is back it must not lead. False:
  * there is nobody to cut off. */
 struct sim_trial {
     struct ballot ballot;
+    uint32_t victim;
 };
 bool sim_trial_begin(struct sim *sim, struct sim_trial *trial);
 void sim_trial_mend(struct sim *sim);
