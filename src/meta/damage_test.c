@@ -90,6 +90,17 @@ static void test_lost_values_are_fetched(void **state) {
     must_get(&c->nodes[2], "after");
 }
 
+/* Node 2, which is down, comes back with replicas that have everything, and are needed. */
+static void assert_remade(struct cluster *c) {
+    must_create(&c->nodes[0], "meanwhile");
+    node_begin(c, 1);
+    wait_placed(c, 7);
+    node_end(c, 0);
+    must_get(&c->nodes[1], "before");
+    must_create(&c->nodes[1], "after");
+    must_get(&c->nodes[2], "meanwhile");
+}
+
 /* Nothing is known of what was promised: the replicas are made anew. */
 static void test_a_ruined_log_is_another_replica(void **state) {
     (void)state;
@@ -98,13 +109,7 @@ static void test_a_ruined_log_is_another_replica(void **state) {
     must_create(&c->nodes[0], "before");
     node_end(c, 1);
     flip_all(&c->nodes[1], true, true);
-    must_create(&c->nodes[0], "meanwhile");
-    node_begin(c, 1);
-    wait_placed(c, 7);
-    node_end(c, 0);
-    must_get(&c->nodes[1], "before");
-    must_create(&c->nodes[1], "after");
-    must_get(&c->nodes[2], "meanwhile");
+    assert_remade(c);
     node_end(c, 1); /* the damage is still there, and not theirs */
     node_begin(c, 1);
     must_create(&c->nodes[2], "once-more");
@@ -128,13 +133,7 @@ static void test_a_corrupt_state_is_had_from_others(void **state) {
     char path[TEMP_DIR_SIZE + 32];
     snprintf(path, sizeof path, "%s/state", c->nodes[1].dir);
     mark_corrupt(path);
-    must_create(&c->nodes[0], "meanwhile");
-    node_begin(c, 1);
-    wait_placed(c, 7);
-    node_end(c, 0);
-    must_get(&c->nodes[1], "before");
-    must_create(&c->nodes[1], "after");
-    must_get(&c->nodes[2], "meanwhile");
+    assert_remade(c);
 }
 
 int main(void) {
