@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "worker/root.h"
 
 #define NOBODY 65534
+#define KEEPER_USERS 0x78000000u /* plus a pid, below 2^22: free of systemd's ranges */
 #define OPEN_FILES_MAX 1024
 #define PROCESSES_ROOT_MAX 512    /* counted with those of all sandboxes */
 #define PROCESSES_SHARED_MAX 4096 /* counted with whatever else the user runs */
@@ -30,12 +32,13 @@ int jail_clone_flags(int level, bool net_namespace) {
            (net_namespace ? CLONE_NEWNET : 0);
 }
 
-uid_t jail_uid(void) {
-    return geteuid() == 0 ? NOBODY : geteuid();
-}
-
-gid_t jail_gid(void) {
-    return geteuid() == 0 ? NOBODY : getegid();
+int jail_give_scratch(const char *scratch, pid_t keeper, struct err *err) {
+    unsigned user = KEEPER_USERS + (unsigned)keeper;
+    if (geteuid() != 0 || chown(scratch, user, user) == 0)
+        return 0;
+    if (errno == EINVAL && chown(scratch, NOBODY, NOBODY) == 0)
+        return 0;
+    return err_errno(err, errno, "cannot give away %s", scratch);
 }
 
 static int write_proc(pid_t pid, const char *name, const char *text, struct err *err) {
@@ -54,21 +57,26 @@ int jail_map_ids(pid_t keeper, struct err *err) {
         if (code != 0)
             return code;
     }
-    snprintf(text, sizeof text, "%u %u 1", (unsigned)jail_uid(), (unsigned)jail_uid());
+    unsigned user = geteuid() == 0 ? NOBODY : geteuid();
+    unsigned group = geteuid() == 0 ? NOBODY : getegid();
+    snprintf(text, sizeof text, "%u %u 1", user, user);
     int code = write_proc(keeper, "uid_map", text, err);
     if (code != 0)
         return code;
-    snprintf(text, sizeof text, "%u %u 1", (unsigned)jail_gid(), (unsigned)jail_gid());
+    snprintf(text, sizeof text, "%u %u 1", group, group);
     return write_proc(keeper, "gid_map", text, err);
 }
 
 /* uid and gid are those of before: in its user namespace a keeper cannot tell. */
-static int become_task_user(bool root, struct err *err) {
-    if (!root)
+static int become_task_user(const struct jail *jail, struct err *err) {
+    if (!jail->root)
         return 0;
-    if (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 ||
-        setresuid(NOBODY, NOBODY, NOBODY) != 0)
-        return err_errno(err, errno, "cannot become user %d", NOBODY);
+    struct stat owner = {.st_uid = NOBODY, .st_gid = NOBODY};
+    if (jail->level < 3 && stat(jail->scratch, &owner) != 0)
+        return err_errno(err, errno, "%s", jail->scratch);
+    if (setgroups(0, NULL) != 0 || setresgid(owner.st_gid, owner.st_gid, owner.st_gid) != 0 ||
+        setresuid(owner.st_uid, owner.st_uid, owner.st_uid) != 0)
+        return err_errno(err, errno, "cannot become user %u", (unsigned)owner.st_uid);
     return 0;
 }
 
@@ -106,7 +114,7 @@ static int enter_scratch(const struct jail *jail, struct err *err) {
 }
 
 int jail_enter(const struct jail *jail, struct err *err) {
-    int code = become_task_user(jail->root, err);
+    int code = become_task_user(jail, err);
     if (code == 0)
         code = enter_scratch(jail, err);
     if (code == 0 && jail->level >= 3 && sethostname("quern", 5) != 0)

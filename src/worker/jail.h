@@ -21,16 +21,16 @@ struct jail {
     int files_fd; /* where files given to tasks lie: they may open them again, as /dev/stdout */
     const char *hidden;                /* a path that must not be seen: the data directory */
     bool root;                         /* quern runs as root */
-    char scratch[LAUNCH_SCRATCH_SIZE]; /* L1, L2: made before and owned by the task user; else /tmp
-                                        */
+    char scratch[LAUNCH_SCRATCH_SIZE]; /* L1, L2: its owner is the task user; else /tmp */
 };
 
 /* Flags for clone(2) of a keeper. */
 int jail_clone_flags(int level, bool net_namespace);
 
-/* The user and group of tasks: 65534 when quern runs as root, else its own. */
-uid_t jail_uid(void);
-gid_t jail_gid(void);
+/* By the launcher, L1 and L2: gives a scratch directory to the keeper's task user. As root that is
+ * a user of this keeper alone, so that its tasks can neither signal those of other sandboxes nor
+ * use up their processes; or 65534 where quern's own user namespace lacks such users. */
+int jail_give_scratch(const char *scratch, pid_t keeper, struct err *err);
 
 /* By the launcher, after clone: maps the task user into the keeper's user namespace (L3 and L4). */
 int jail_map_ids(pid_t keeper, struct err *err);

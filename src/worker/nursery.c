@@ -80,7 +80,7 @@ static int watch_children(struct nursery *nursery, struct err *err) {
  * alone. */
 static int make_scratch(char scratch[LAUNCH_SCRATCH_SIZE], struct err *err) {
     snprintf(scratch, LAUNCH_SCRATCH_SIZE, "/tmp/quern-task-XXXXXX");
-    if (mkdtemp(scratch) == NULL || chown(scratch, jail_uid(), jail_gid()) != 0)
+    if (mkdtemp(scratch) == NULL)
         return err_errno(err, errno, "cannot make a scratch directory in /tmp");
     return 0;
 }
@@ -119,7 +119,8 @@ static int fork_keeper(struct nursery *nursery, struct jail *jail, struct ward *
         close(ward->socket);
         become_keeper(nursery, theirs, jail);
     }
-    int code = jail->level >= 3 ? jail_map_ids(ward->pid, err) : 0;
+    int code = jail->level >= 3 ? jail_map_ids(ward->pid, err)
+                                : jail_give_scratch(ward->scratch, ward->pid, err);
     if (code == 0 && write(ward->socket, "", 1) != 1)
         code = err_errno(err, errno, "cannot start a keeper");
     if (code != 0) {

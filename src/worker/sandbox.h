@@ -30,7 +30,8 @@ const char *sandbox_scratch(const struct sandbox *sandbox);
  * wrote to stdout_fd. An error of either means that the sandbox must be closed, and that the task
  * may be run again in another; how the task itself ended is in *ret_result. One thread. Errors:
  * ERR_LIMIT (the command and its environment are too long: nothing was started and the sandbox is
- * as before), ERR_CLOSED (the keeper died). */
+ * as before), ERR_CLOSED (the keeper died; rarely that is the end of a task over its memory, too).
+ */
 int sandbox_start(struct sandbox *sandbox, const struct sandbox_task *task, struct err *err);
 int sandbox_wait(struct sandbox *sandbox, struct launch_result *ret_result, struct err *err);
 
