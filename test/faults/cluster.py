@@ -20,6 +20,7 @@ START_AGAIN = ("is made anew at the next start", "can be started again once ther
 READY_SECONDS = 120
 ROOM_SECONDS = 10
 FULL = ("InsufficientStorage", "are left on the disk")
+ENDED = "cannot be reached"
 FORMED = ("identity.json", "credentials")
 KEPT = (*FORMED, "boot")  # by a node that is wiped
 
@@ -180,16 +181,22 @@ class Cluster:
         return "" if done.returncode == 0 else done.stderr.decode().strip()
 
     def check_writes(self):
-        """Every gateway takes a chunk again. That there is room is seen a moment after it is there."""
+        """Every gateway takes a chunk again. That there is room is seen a moment after it is there, and a node
+        may find only now that its store is corrupt."""
         deadline = time.monotonic() + ROOM_SECONDS
         for node in self.nodes.values():
             while (said := self.put_probe(node)) != "":
-                if not any(word in said for word in FULL) or time.monotonic() > deadline:
+                if self.check_processes():
+                    self.wait_healthy()
+                    deadline = time.monotonic() + ROOM_SECONDS
+                elif not any(word in said for word in (*FULL, ENDED)) or time.monotonic() > deadline:
                     raise Finding(f"node {node.number} takes no writes after the fault ended: {said}")
                 time.sleep(0.2)
 
     def check_processes(self):
-        """One that found its store corrupt, or no room, ends and is started again, as by a service manager."""
+        """One that found its store corrupt, or no room, ends and is started again, as by a service manager. True
+        when there was one."""
+        started = False
         for node in self.nodes.values():
             if not node.has_ended():
                 continue
@@ -198,6 +205,8 @@ class Cluster:
             node.kill()
             time.sleep(0.5)
             node.start()
+            started = True
+        return started
 
     @staticmethod
     def last_words(node):
