@@ -1,5 +1,7 @@
 /* What must hold at every step (PAXOS.md 4, I1 to I16; those not here are in truth.c or asserted by
  * the core). */
+#include <stdlib.h>
+
 #include "core/paxos_state.h"
 #include "sim/sim.h"
 
@@ -85,6 +87,23 @@ void sim_check_trim(struct sim_replica *replica, uint64_t slot) {
 
 /* ---- the states ---- */
 
+/* I8: of all the times that it was sent, one. */
+static void check_once(struct sim *sim, const struct kv_command *command) {
+    struct sim_client *client = &sim->clients[command->client];
+    uint64_t room = client->carried_room;
+    if (command->number >= room) {
+        client->carried_room = command->number * 2;
+        client->carried_out = realloc(client->carried_out, client->carried_room);
+        if (client->carried_out == NULL)
+            panic("out of memory for what was carried out");
+        memset(client->carried_out + room, 0, client->carried_room - room);
+    }
+    if (client->carried_out[command->number])
+        sim_fail(sim, "command %llu of client %u is carried out twice",
+                 (unsigned long long)command->number, command->client);
+    client->carried_out[command->number] = true;
+}
+
 /* The reference carries out a slot the first time a replica does. */
 static void refer(struct sim *sim, uint32_t group, const struct paxos_chosen *chosen) {
     struct kv *kv = &sim_history(sim, group)->kv;
@@ -93,9 +112,12 @@ static void refer(struct sim *sim, uint32_t group, const struct paxos_chosen *ch
     uint32_t count =
         chosen->value->kind == PAXOS_COMMANDS ? kv_unpack(chosen->value, &commands) : 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct kv_result result = kv_apply(kv, &commands[i]);
+        bool is_new = false;
+        struct kv_result result = kv_apply(kv, &commands[i], &is_new);
         struct sim_client *client = &sim->clients[commands[i].client];
-        if (client->position > 0 || client->command.number != commands[i].number)
+        if (is_new)
+            check_once(sim, &commands[i]);
+        if (!is_new || client->command.number != commands[i].number)
             continue;
         client->position = chosen->slot;
         client->expected = result;

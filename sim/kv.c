@@ -7,7 +7,7 @@
 
 #include "base/mutant.h"
 
-static_assert(sizeof(struct kv_command) == 40, "no padding: it is hashed");
+static_assert(sizeof(struct kv_command) == 48, "no padding: it is hashed");
 
 struct value_head {
     uint64_t count;
@@ -37,22 +37,42 @@ struct kv_result kv_read(const struct kv *kv, uint32_t key) {
         .value = kv->values[key], .version = kv->versions[key], .slot = kv->slot, .status = KV_OK};
 }
 
-struct kv_result kv_apply(struct kv *kv, const struct kv_command *command) {
-    uint64_t last = kv->sessions[command->client].number;
-    if (command->number == last && !MUTANT(24))
-        return kv->sessions[command->client].result;
-    if (command->number < last)
-        return (struct kv_result){.status = KV_STALE};
+static const struct kv_seen *find(const struct kv *kv, const struct kv_command *command) {
+    for (uint32_t i = 0; i < KV_WINDOW; i++)
+        if (kv->seen[i].number == command->number && kv->seen[i].client == command->client)
+            return &kv->seen[i];
+    return NULL;
+}
+
+static void remember(struct kv *kv, const struct kv_command *command, struct kv_result result) {
+    struct kv_seen *seen = &kv->seen[kv->next++ % KV_WINDOW];
+    if (seen->number > 0)
+        kv->forgotten = seen->result.slot;
+    *seen = (struct kv_seen){command->client, command->number, result};
+}
+
+static struct kv_result carry_out(struct kv *kv, const struct kv_command *command) {
     struct kv_result result = kv_read(kv, command->key);
-    result.slot = 0;
+    result.slot = kv->slot + 1;
     if (command->kind == KV_CAS && result.value != command->expected) {
         result.status = KV_MISMATCH;
     } else {
         kv->values[command->key] = command->value;
         result.version = ++kv->versions[command->key];
     }
-    kv->sessions[command->client].number = command->number;
-    kv->sessions[command->client].result = result;
+    return result;
+}
+
+struct kv_result kv_apply(struct kv *kv, const struct kv_command *command, bool *ret_new) {
+    const struct kv_seen *seen = find(kv, command);
+    if (seen != NULL && !MUTANT(24))
+        return seen->result;
+    if (command->since < kv->forgotten && !MUTANT(41))
+        return (struct kv_result){.slot = kv->slot + 1, .status = KV_FORGOTTEN};
+    struct kv_result result = carry_out(kv, command);
+    remember(kv, command, result);
+    if (ret_new != NULL)
+        *ret_new = true;
     return result;
 }
 

@@ -184,7 +184,11 @@ struct sim_client {
     uint32_t target;
     uint64_t floor; /* the newest slot any client had seen of the group when this command was first
                        sent */
-    uint64_t position;         /* slot of the command in the reference order; 0 = none yet */
+    uint64_t position;              /* slot of the command in the reference order; 0 = none yet */
+    uint32_t sent;                  /* times */
+    uint64_t known[SIM_GROUPS_MAX]; /* the newest slot of each group that an answer has shown */
+    bool *carried_out;              /* by number */
+    uint64_t carried_room;
     struct kv_result expected; /* of the reference, once it has a position */
     uint64_t seen;             /* the value it last saw, for compare-and-set */
     uint64_t done;
@@ -231,7 +235,7 @@ struct sim_stats { /* summed over all seeds of a run of the program */
     _Atomic uint64_t seeds, events, slots, commands, virtual_ms;
     _Atomic uint64_t actions[SIM_ACTION_KINDS];
     _Atomic uint64_t lost, doubled, late, flipped, torn, snapshots, reborn, members;
-    _Atomic uint64_t damaged_records, lost_records, amnesic;
+    _Atomic uint64_t damaged_records, lost_records, amnesic, forgotten;
     _Atomic uint64_t marks[COVER_COUNT]; /* seeds that went through them */
 };
 extern struct sim_stats *sim_stats; /* shared by all processes */

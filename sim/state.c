@@ -34,7 +34,7 @@ void sim_state_apply(struct sim_replica *replica, const struct paxos_chosen *cho
     for (uint32_t i = 0; i < count; i++) {
         results[i] = (struct kv_result){0};
         if (!MUTANT(27) || replica->node->version == 0 || i == 0)
-            results[i] = kv_apply(&state->kv, &commands[i]);
+            results[i] = kv_apply(&state->kv, &commands[i], NULL);
     }
     state->kv.slot = chosen->slot;
     chain(replica, chosen);

@@ -48,6 +48,7 @@ void sim_stats_print(void) {
     row("records damaged", sim_stats->damaged_records);
     row("gaps in logs", sim_stats->lost_records);
     row("replicas amnesic", sim_stats->amnesic);
+    row("commands forgotten", sim_stats->forgotten);
     row("snapshots", sim_stats->snapshots);
     row("configurations", sim_stats->members);
     puts("seeds that went through");

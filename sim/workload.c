@@ -1,11 +1,13 @@
 /* Clients: each has one command under way, sends it again (the same one) until it is answered, and
- * now and then gives up on it: then it may still happen, at any later time. */
+ * now and then gives up on it: then it may still happen, at any later time. A client knows a slot
+ * from answers, or is on a machine with a replica that has applied one. */
 #include "sim/sim.h"
 
 static void send(struct sim *sim, uint32_t index) {
     struct sim_client *client = &sim->clients[index];
     uint64_t delay_ns = sim_net_client_delay(sim);
     client->attempt++;
+    client->sent++;
     if (delay_ns > 0) {
         struct sim_event *event = sim_event_new(sim, SIM_REQUEST, delay_ns);
         event->node = client->target;
@@ -27,6 +29,15 @@ static void retarget(struct sim *sim, struct sim_client *client) {
         client->target = (uint32_t)rng_below(&sim->work, sim->machine_count);
 }
 
+static uint64_t known_slot(const struct sim *sim, const struct sim_client *client) {
+    uint32_t group = client->command.group;
+    const struct sim_node *node = &sim->nodes[client->target];
+    const struct sim_replica *replica = &node->replicas[group];
+    uint64_t known = client->known[group];
+    bool hosted = node->up && replica->drive != NULL && client->attempt % 2 == 0;
+    return hosted && replica->state.kv.slot > known ? replica->state.kv.slot : known;
+}
+
 static void invoke(struct sim *sim, uint32_t index) {
     struct sim_client *client = &sim->clients[index];
     struct rng *rng = &sim->work;
@@ -41,8 +52,10 @@ static void invoke(struct sim *sim, uint32_t index) {
                                           .kind = read ? KV_READ : 1 + (uint32_t)rng_below(rng, 2)};
     client->busy = true;
     client->position = 0;
+    client->sent = 0;
     sim_check_invoked(sim, client);
     retarget(sim, client);
+    client->command.since = known_slot(sim, client);
     sim_trace(sim, "client %u: %llu kind %u group %u key %u", index, (unsigned long long)number,
               client->command.kind, client->command.group, client->command.key);
     send(sim, index);
@@ -78,18 +91,42 @@ void sim_client_wake(struct sim *sim, uint32_t index, uint64_t attempt) {
     }
 }
 
+static void retry(struct sim *sim, uint32_t index) {
+    struct sim_client *client = &sim->clients[index];
+    retarget(sim, client);
+    struct sim_event *again = sim_event_new(sim, SIM_CLIENT, sim_about(&sim->work, 10 * SIM_MS));
+    again->number = ++client->attempt;
+    again->peer = index;
+    sim_post(sim, again);
+}
+
+/* As src/meta/client.c: only what was sent once was certainly not carried out. */
+static void forgotten(struct sim *sim, uint32_t index) {
+    struct sim_client *client = &sim->clients[index];
+    sim_trace(sim, "client %u: it may be forgotten", index);
+    sim_stats->forgotten++;
+    if (client->sent > 1) {
+        pause(sim, index);
+        return;
+    }
+    client->command.since = client->known[client->command.group];
+    retry(sim, index);
+}
+
 void sim_client_reply(struct sim *sim, const struct sim_event *event) {
     uint32_t index = event->command.client;
     struct sim_client *client = &sim->clients[index];
+    uint64_t *known = &client->known[event->command.group];
+    if (event->result.slot > *known)
+        *known = event->result.slot;
     if (!client->busy || client->command.number != event->command.number)
         return;
     if (event->result.status == KV_RETRY) {
-        retarget(sim, client);
-        struct sim_event *again =
-            sim_event_new(sim, SIM_CLIENT, sim_about(&sim->work, 10 * SIM_MS));
-        again->number = ++client->attempt;
-        again->peer = index;
-        sim_post(sim, again);
+        retry(sim, index);
+        return;
+    }
+    if (event->result.status == KV_FORGOTTEN) {
+        forgotten(sim, index);
         return;
     }
     sim_check_answered(sim, client, event->result);

@@ -185,6 +185,8 @@ static void finish(struct sim *sim) {
     for (uint32_t i = 0; i < sim->heap_count; i++)
         event_free(sim->heap[i]);
     free(sim->heap);
+    for (uint32_t i = 0; i < sim->options.clients; i++)
+        free(sim->clients[i].carried_out);
     sim_truth_fini(sim);
 }
 

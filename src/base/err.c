@@ -112,6 +112,7 @@ _Bool err_is_transient(int code) {
     case ERR_NO_LEADER:
     case ERR_STALE:
     case ERR_SHUTDOWN:
+    case ERR_FORGOTTEN:
         return true;
     default:
         return false;

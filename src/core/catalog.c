@@ -183,11 +183,14 @@ static void apply_one(struct catalog *catalog, struct catalog_step *step, struct
     if (command != NULL) {
         if (catalog_window_find(&catalog->window, step, command->request_id, ret_reply))
             return;
-        apply_op(step, command);
+        if (command->since_slot >= catalog->window.forgotten)
+            apply_op(step, command);
+        else
+            catalog_refuse(step, ERR_FORGOTTEN, "%s", err_text(ERR_FORGOTTEN));
     }
     size_t start = ret_reply->size;
     pb_pack(ret_reply, &step->reply->base);
-    if (command != NULL && !ret_reply->failed)
+    if (command != NULL && !ret_reply->failed && step->reply->code != ERR_FORGOTTEN)
         catalog_window_add(&catalog->window, step, command->request_id,
                            (struct span){ret_reply->data + start, ret_reply->size - start});
 }
@@ -202,6 +205,7 @@ int catalog_apply(struct catalog *catalog, const struct catalog_kv *kv, uint64_t
     catalog_window_begin(&catalog->window, &step, slot, count);
     for (unsigned i = 0; i < count && step.broken == 0; i++) {
         Pb__Reply reply = PB__REPLY__INIT;
+        reply.slot = slot;
         step.reply = &reply;
         apply_one(catalog, &step, commands[i], &replies[i]);
         if (replies[i].failed && step.broken == 0)

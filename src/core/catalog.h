@@ -6,8 +6,11 @@
  * (I/O, memory) is never a command's result: apply returns it and the caller stops the replica
  * (PAXOS.md 2.0, 10).
  *
- * A command is applied at most once: the ids of the newest CATALOG_WINDOW commands are remembered
- * with their results. */
+ * A command is applied at most once, however often and late it is sent. The newest CATALOG_WINDOW
+ * commands are remembered with their results: one that comes again is answered as before. A command
+ * names a slot that was applied before it was first sent (since_slot); where commands after that
+ * slot have been forgotten it may be one of them, and is refused with ERR_FORGOTTEN. The sender of
+ * a first try that is refused so may name a newer slot: the reply's. */
 #ifndef QUERN_CORE_CATALOG_H
 #define QUERN_CORE_CATALOG_H
 

@@ -46,7 +46,7 @@ enum catalog_table {
     TABLE_UPLOAD = 'u',     /* bucket NUL key NUL upload -> Upload */
     TABLE_PART = 'P',       /* bucket NUL key NUL upload number -> Part */
     TABLE_GARBAGE = 'g',    /* sequence -> Garbage */
-    TABLE_WINDOW = 'w',     /* slot -> ids and replies */
+    TABLE_WINDOW = 'w',     /* slot -> ids and replies; 0 -> the newest that is forgotten */
     TABLE_BUCKET = 'B',     /* bucket -> Bucket */
     TABLE_MAP = 'M',        /* -> ClusterMap */
     TABLE_LOCK = 'L',       /* name -> Lock */
@@ -111,8 +111,9 @@ struct catalog_window {
     uint64_t *heads;           /* by hash: newest position + 1 of that chain */
     uint64_t oldest;
     uint64_t next;
-    uint64_t room;     /* a power of two, or 0 */
-    struct buf record; /* of the slot under way */
+    uint64_t room;      /* a power of two, or 0 */
+    uint64_t forgotten; /* commands up to this slot are not remembered, those after it are */
+    struct buf record;  /* of the slot under way */
     uint64_t slot;
 };
 

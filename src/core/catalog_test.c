@@ -482,41 +482,79 @@ static void test_at_most_once_in_a_slot(void **state) {
     world_close(&world);
 }
 
+#define BATCH 4096u
+#define SLOTS (CATALOG_WINDOW / BATCH) /* of so many commands that are remembered */
+
+/* A slot of commands that change nothing. */
+static void apply_batch(struct world *world) {
+    struct buf packed[BATCH] = {BUF_INIT}, replies[BATCH] = {BUF_INIT};
+    struct span commands[BATCH];
+    for (uint64_t i = 0; i < BATCH; i++) {
+        Pb__Command command = PB__COMMAND__INIT;
+        command.request_id = make_id(world, (world->slot + 1) << 32 | (i + 1));
+        command.since_slot = world->slot;
+        pb_pack(&packed[i], &command.base);
+        commands[i] = buf_span(&packed[i]);
+    }
+    assert_int_equal(
+        catalog_apply(world->catalog, &world->kv, ++world->slot, commands, BATCH, replies, NULL),
+        0);
+    for (unsigned i = 0; i < BATCH; i++) {
+        buf_fini(&packed[i]);
+        buf_fini(&replies[i]);
+    }
+    arena_reset(&world->arena);
+}
+
 /* Two replicas, one of which is reopened now and then, stay the same when the window runs over. */
 static void test_window_runs_over(void **state) {
     (void)state;
     struct world a, b;
     world_open(&a, 1);
     world_open(&b, 1);
-    enum { BATCH = 4096 };
-    struct buf packed[BATCH] = {BUF_INIT}, reply = BUF_INIT;
-    struct span commands[BATCH];
-    for (uint64_t slot = 1; slot <= CATALOG_WINDOW / BATCH + 2; slot++) {
-        for (uint64_t i = 0; i < BATCH; i++) {
-            Pb__Command command = PB__COMMAND__INIT;
-            command.request_id = make_id(&a, slot << 32 | i);
-            buf_clear(&packed[i]);
-            pb_pack(&packed[i], &command.base);
-            commands[i] = buf_span(&packed[i]);
-        }
-        struct buf replies[BATCH] = {BUF_INIT};
-        catalog_apply(a.catalog, &a.kv, slot, commands, BATCH, replies, NULL);
-        for (unsigned i = 0; i < BATCH; i++)
-            buf_clear(&replies[i]);
-        catalog_apply(b.catalog, &b.kv, slot, commands, BATCH, replies, NULL);
-        for (unsigned i = 0; i < BATCH; i++)
-            buf_fini(&replies[i]);
-        if (slot % 16 == 0)
+    while (a.slot < SLOTS + 2) {
+        apply_batch(&a);
+        apply_batch(&b);
+        if (b.slot % 16 == 0)
             world_reopen(&b);
-        arena_reset(&a.arena);
     }
-    assert_int_equal(catalog_memory_count(a.memory), CATALOG_WINDOW / BATCH);
+    assert_int_equal(catalog_memory_count(a.memory), SLOTS + 1); /* and what was forgotten */
     assert_true(catalog_memory_equal(a.memory, b.memory));
-    for (unsigned i = 0; i < BATCH; i++)
-        buf_fini(&packed[i]);
-    buf_fini(&reply);
     world_close(&a);
     world_close(&b);
+}
+
+/* What may have been carried out and forgotten is never carried out again. */
+static void test_forgotten_commands(void **state) {
+    (void)state;
+    struct world world;
+    open_shard(&world);
+    Pb__Object object = object_of(&world, 1, 1), newer = object_of(&world, 2, 1);
+    Pb__PutObject op = PB__PUT_OBJECT__INIT;
+    Pb__Command command = put_command(&world, &op, &object), late;
+    assert_int_equal(submit(&world, &command)->code, 0);
+    uint64_t put_slot = world.slot;
+    assert_int_equal(put(&world, "k", &newer, NULL)->code, 0);
+    apply_batch(&world);
+    object = object_of(&world, 1, 1); /* its memory went with the batch's */
+    command = put_command(&world, &op, &object);
+    assert_int_equal(submit(&world, &command)->slot, put_slot); /* still remembered */
+    while (world.slot < put_slot + SLOTS + 2)
+        apply_batch(&world);
+    object = object_of(&world, 1, 1);
+    command = late = put_command(&world, &op, &object);
+    late.request_id = make_id(&world, 4712); /* first sent before the other, and lost until now */
+    command.since_slot = late.since_slot = put_slot - 1;
+    for (unsigned round = 0; round < 2; round++) {
+        assert_int_equal(submit(&world, &command)->code, ERR_FORGOTTEN);
+        assert_int_equal(submit(&world, &late)->code, ERR_FORGOTTEN);
+        assert_string_equal(get(&world, "k")->object->etag, "etag2");
+        world_reopen(&world);
+    }
+    late.since_slot = submit(&world, &late)->slot; /* the refusal itself is not remembered */
+    assert_int_equal(submit(&world, &late)->code, 0);
+    assert_string_equal(get(&world, "k")->object->etag, "etag1");
+    world_close(&world);
 }
 
 /* ---- hostile commands ---- */
@@ -640,8 +678,9 @@ int main(void) {
         cmocka_unit_test(test_settle_in_steps),  cmocka_unit_test(test_list),
         cmocka_unit_test(test_list_provisional), cmocka_unit_test(test_random_history),
         cmocka_unit_test(test_at_most_once),     cmocka_unit_test(test_at_most_once_in_a_slot),
-        cmocka_unit_test(test_window_runs_over), cmocka_unit_test(test_empty_commands),
-        cmocka_unit_test(test_hostile_puts),     cmocka_unit_test(test_failing_reads),
+        cmocka_unit_test(test_window_runs_over), cmocka_unit_test(test_forgotten_commands),
+        cmocka_unit_test(test_empty_commands),   cmocka_unit_test(test_hostile_puts),
+        cmocka_unit_test(test_failing_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

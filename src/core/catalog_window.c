@@ -1,9 +1,10 @@
 /* The newest commands, so that each is applied at most once.
  *
  * The state holds one record per slot: for each of its commands the id (16 bytes), the size of the
- * reply (u32) and the reply. Memory holds the ids' places only: a ring of them in order of
- * application, chained by hash. Chains run from newer to older, so that forgetting the oldest only
- * moves `oldest`: a position before it ends the chain. */
+ * reply (u32) and the reply. Slot 0's is the number of the newest slot that was forgotten. Memory
+ * holds the ids' places only: a ring of them in order of application, chained by hash. Chains run
+ * from newer to older, so that forgetting the oldest only moves `oldest`: a position before it ends
+ * the chain. */
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -89,6 +90,10 @@ static int load_slot(struct catalog_window *window, struct span rest, struct spa
         return err_set(err, ERR_CORRUPT, "the remembered commands have a bad key");
     for (unsigned i = 0; i < 8; i++)
         slot = slot << 8 | (uint8_t)rest.data[i];
+    if (slot == 0 && record.size == sizeof window->forgotten) {
+        memcpy(&window->forgotten, record.data, sizeof window->forgotten);
+        return 0;
+    }
     struct span id, reply;
     while (take(&record, &id, &reply))
         push(window, id.data, slot);
@@ -123,13 +128,22 @@ static void forget_oldest_slot(struct catalog_window *window, struct catalog_ste
     catalog_erase(step, &key);
     while (window->oldest < window->next && seen_at(window, window->oldest)->slot == slot)
         window->oldest++;
+    window->forgotten = slot;
+}
+
+static void store_forgotten(const struct catalog_window *window, struct catalog_step *step) {
+    struct catalog_key key = window_key(step->group, 0);
+    catalog_store_bytes(step, &key, &window->forgotten, sizeof window->forgotten);
 }
 
 void catalog_window_begin(struct catalog_window *window, struct catalog_step *step, uint64_t slot,
                           unsigned count) {
     ASSERT(count <= CATALOG_WINDOW);
+    uint64_t forgotten = window->forgotten;
     while (window->next - window->oldest + count > CATALOG_WINDOW)
         forget_oldest_slot(window, step);
+    if (window->forgotten > forgotten)
+        store_forgotten(window, step);
     buf_clear(&window->record);
     window->slot = slot;
 }

@@ -4,8 +4,6 @@
 #include "core/place.h"
 #include "gateway/gateway_impl.h"
 #include "gateway/request.h"
-#include "os/clock.h"
-#include "os/random.h"
 
 #define GATE_TRIES 3
 
@@ -31,9 +29,6 @@ int catalogue_query(struct request *request, uint32_t group, const Pb__Query *qu
 
 int catalogue_submit(struct request *request, uint32_t group, Pb__Command *command,
                      Pb__Reply **ret_reply) {
-    struct id128 id = random_id128();
-    command->request_id = pb_id(&id);
-    command->now_ms = clock_wall_ms();
     return meta_submit(request->gateway->options.meta, group, command, request->deadline_ns,
                        &request->arena, ret_reply, &request->err);
 }

@@ -271,8 +271,6 @@ static void test_delete_cut_off(void **state) {
     Pb__BeginDeleteBucket begin = PB__BEGIN_DELETE_BUCKET__INIT;
     Pb__SetGate gate = PB__SET_GATE__INIT;
     Pb__Reply *result;
-    struct id128 id = random_id128();
-    command.request_id = pb_id(&id);
     begin.name = gate.bucket = (char[]){"bucket"};
     command.op_case = PB__COMMAND__OP_BEGIN_DELETE_BUCKET;
     command.begin_delete_bucket = &begin;
@@ -282,7 +280,6 @@ static void test_delete_cut_off(void **state) {
     command.op_case = PB__COMMAND__OP_SET_GATE;
     command.set_gate = &gate;
     for (uint32_t shard = 1; shard <= FAKE_SHARDS; shard++) {
-        id = random_id128();
         assert_int_equal(meta_submit(&world->meta, shard, &command, 0, &arena, &result, NULL), 0);
     }
     arena_fini(&arena);

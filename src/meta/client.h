@@ -2,9 +2,9 @@
  * Any thread; blocks.
  *
  * A local replica is called directly; otherwise the call goes to the leader over rpc, following its
- * changes until the deadline. A command that timed out is indeterminate: it may still be chosen.
- * Commands are made so that sending the same one again is harmless (ids and versions are the
- * caller's). */
+ * changes until the deadline. A command is carried out at most once, however often it was sent
+ * (core/catalog.h). One that failed with an error that err_is_transient() names is indeterminate:
+ * it may have been chosen, or still be. After any other error it was not carried out. */
 #ifndef QUERN_META_CLIENT_H
 #define QUERN_META_CLIENT_H
 
@@ -26,9 +26,9 @@ struct meta_client *meta_client_new(struct meta *local, struct rpc_client *rpc,
                                     struct map_cache *maps);
 struct meta_client *meta_client_free(struct meta_client *client);
 
-/* Proposes the command; returns once it was chosen, durable on a majority and applied. The reply is
- * unpacked into the arena; a reply with a code other than 0 is returned as that error (ret_reply is
- * set as well). */
+/* Proposes the command, whose id, time and since_slot are set here; returns once it was chosen,
+ * durable on a majority and applied. The reply is unpacked into the arena; a reply with a code
+ * other than 0 is returned as that error (ret_reply is set as well). */
 int meta_submit(struct meta_client *client, uint32_t group, const Pb__Command *command,
                 uint64_t deadline_ns, struct arena *arena, Pb__Reply **ret_reply, struct err *err);
 

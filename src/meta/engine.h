@@ -242,7 +242,12 @@ int meta_local_query(struct meta *meta, uint32_t group, struct span query, uint6
 /* As this replica has it, which may be old. */
 int meta_local_stale_query(struct meta *meta, uint32_t group, struct span query,
                            struct buf *ret_reply, struct err *err);
-uint32_t meta_local_leader(const struct meta *meta, uint32_t group); /* 0 = unknown */
+/* A command of this node's own, in a group that it leads. Sent once, and errors are for the
+ * caller's next look to mend: what is still wanted then is proposed anew. */
+void meta_local_command(struct meta *meta, uint32_t group, Pb__Command *command,
+                        uint64_t deadline_ns);
+uint64_t meta_local_applied(const struct meta *meta, uint32_t group); /* slot */
+uint32_t meta_local_leader(const struct meta *meta, uint32_t group);  /* 0 = unknown */
 bool meta_local_leads(const struct meta *meta, uint32_t group);
 /* A moment of the group's state, and where in the store it is. */
 struct kv_snapshot *state_snapshot(struct meta *meta, uint32_t group, uint32_t *ret_space);

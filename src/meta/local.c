@@ -5,6 +5,8 @@
 #include "meta/client.h"
 #include "meta/engine.h"
 #include "meta/state.h"
+#include "os/clock.h"
+#include "os/random.h"
 
 #define COMMAND_BYTES_MAX (PAXOS_VALUE_MAX - BATCH_HEAD - BATCH_COMMAND_HEAD)
 
@@ -37,6 +39,18 @@ int meta_local_submit(struct meta *meta, uint32_t group, struct span command, ui
     return ask(meta, CALL_SUBMIT, group, command, deadline_ns, ret_reply, err);
 }
 
+void meta_local_command(struct meta *meta, uint32_t group, Pb__Command *command,
+                        uint64_t deadline_ns) {
+    _cleanup_(buf_finip) struct buf bytes = BUF_INIT, reply = BUF_INIT;
+    struct id128 request_id = random_id128();
+    command->request_id = pb_id(&request_id);
+    command->now_ms = clock_wall_ms();
+    command->since_slot = meta_local_applied(meta, group);
+    pb_pack(&bytes, &command->base);
+    if (!bytes.failed)
+        meta_local_submit(meta, group, buf_span(&bytes), deadline_ns, &reply, NULL);
+}
+
 /* A state that was replaced is removed only after its successor's space was published. */
 struct kv_snapshot *state_snapshot(struct meta *meta, uint32_t group, uint32_t *ret_space) {
     for (;;) {
@@ -66,6 +80,10 @@ int meta_local_query(struct meta *meta, uint32_t group, struct span query, uint6
     if (r == 0 && !atomic_load(&meta->groups[group].read_free))
         r = ask(meta, CALL_READ, group, (struct span){0}, deadline_ns, NULL, err);
     return r != 0 ? r : meta_local_stale_query(meta, group, query, ret_reply, err);
+}
+
+uint64_t meta_local_applied(const struct meta *meta, uint32_t group) {
+    return group < meta->group_count ? atomic_load(&meta->groups[group].applied) : 0;
 }
 
 uint32_t meta_local_leader(const struct meta *meta, uint32_t group) {

@@ -11,7 +11,6 @@
 #include "meta/client.h"
 #include "meta/engine.h"
 #include "os/clock.h"
-#include "os/random.h"
 
 #define REPLY_BYTES_MAX ((size_t)8 << 20)
 #define SUBMIT_MS 1000
@@ -66,24 +65,17 @@ static bool has_ended(const struct lease_seen *seen, uint64_t now_ns) {
     return now_ns - seen->seen_ns > lasts_ns;
 }
 
-/* An error is for the next look to mend. */
 static void end_lease(struct meta *meta, const struct lease_seen *seen) {
-    _cleanup_(buf_finip) struct buf bytes = BUF_INIT, reply = BUF_INIT;
-    struct id128 request_id = random_id128();
     Pb__EndLock end = PB__END_LOCK__INIT;
     Pb__Command command = PB__COMMAND__INIT;
     end.name = pb_text(seen->name);
     end.fence = seen->fence;
     end.renewals = seen->renewals;
-    command.request_id = pb_id(&request_id);
-    command.now_ms = clock_wall_ms();
     command.op_case = PB__COMMAND__OP_END_LOCK;
     command.end_lock = &end;
-    pb_pack(&bytes, &command.base);
     log_info("the lease of lock %s, fence %llu, has ended", seen->name,
              (unsigned long long)seen->fence);
-    meta_local_submit(meta, META_ROOT, buf_span(&bytes), clock_deadline_ms(SUBMIT_MS), &reply,
-                      NULL);
+    meta_local_command(meta, META_ROOT, &command, clock_deadline_ms(SUBMIT_MS));
 }
 
 void leases_look(struct meta *meta, struct leases *leases, uint64_t now_ns) {

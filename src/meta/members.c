@@ -10,7 +10,6 @@
 #include "meta/engine.h"
 #include "meta/locks.h"
 #include "os/clock.h"
-#include "os/random.h"
 
 #define LOOK_MS 50
 #define HEARD_MS 300   /* a voter that was heard so recently is not asked */
@@ -65,16 +64,8 @@ static void map_refresh(struct members *members) {
     members->applied = applied;
 }
 
-/* Errors are for the next look to mend: the command is proposed again if it is still wanted. */
 static void root_submit(struct meta *meta, Pb__Command *command) {
-    _cleanup_(buf_finip) struct buf bytes = BUF_INIT, reply = BUF_INIT;
-    struct id128 request_id = random_id128();
-    command->request_id = pb_id(&request_id);
-    command->now_ms = clock_wall_ms();
-    pb_pack(&bytes, &command->base);
-    if (!bytes.failed)
-        meta_local_submit(meta, META_ROOT, buf_span(&bytes), clock_deadline_ms(SUBMIT_MS), &reply,
-                          NULL);
+    meta_local_command(meta, META_ROOT, command, clock_deadline_ms(SUBMIT_MS));
 }
 
 static void found_cluster(struct members *members) {

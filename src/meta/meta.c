@@ -121,33 +121,6 @@ struct meta *meta_stop(struct meta *meta) {
     return meta_free(meta);
 }
 
-static void group_status(struct meta *meta, uint32_t number, struct meta_group_status *ret_status) {
-    const struct group *group = &meta->groups[number];
-    *ret_status = (struct meta_group_status){.group = number};
-    if (!meta_hosts(meta, number))
-        return;
-    struct paxos_config config = meta_config(meta, number);
-    ret_status->hosted = true;
-    ret_status->votes = atomic_load(&group->votes);
-    ret_status->leader = atomic_load(&group->leader);
-    ret_status->leads = atomic_load(&group->leads);
-    ret_status->ballot_round = atomic_load(&group->ballot_round);
-    ret_status->applied_upto = atomic_load(&group->applied);
-    ret_status->chosen_upto = atomic_load(&group->chosen_upto);
-    if (ret_status->chosen_upto < ret_status->applied_upto) /* not published yet */
-        ret_status->chosen_upto = ret_status->applied_upto;
-    for (uint32_t i = 0; i < config.count; i++)
-        if (config.members[i].voter && ret_status->voter_count < META_VOTERS_MAX)
-            ret_status->voters[ret_status->voter_count++] = config.members[i].node;
-}
-
-unsigned meta_status(struct meta *meta, struct meta_group_status *ret_groups, unsigned count) {
-    unsigned g = 0;
-    for (; g < meta->group_count && g < count; g++)
-        group_status(meta, g, &ret_groups[g]);
-    return g;
-}
-
 uint64_t meta_log_first(struct meta *meta) {
     struct wal_status status;
     wal_get_status(meta->wal, &status);

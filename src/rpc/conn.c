@@ -83,6 +83,10 @@ static int conn_fill(struct rpc_conn *conn, size_t wanted, uint64_t deadline_ns,
     return 0;
 }
 
+int rpc_wait(struct rpc_conn *conn, uint64_t deadline_ns, struct err *err) {
+    return conn_fill(conn, 1, deadline_ns, err);
+}
+
 static int conn_take(struct rpc_conn *conn, void *data, size_t size, uint64_t deadline_ns,
                      struct err *err) {
     size_t held = conn->end - conn->start;

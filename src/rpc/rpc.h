@@ -53,6 +53,9 @@ int rpc_receive(struct rpc_conn *conn, uint16_t *ret_type, struct buf *body, uin
 int rpc_receive_into(struct rpc_conn *conn, uint16_t *ret_type, void *data, size_t room,
                      size_t *ret_size, uint64_t deadline_ns, struct err *err);
 
+/* Waits until something can be received: 0, or ERR_TIMEOUT, which leaves the connection in step. */
+int rpc_wait(struct rpc_conn *conn, uint64_t deadline_ns, struct err *err);
+
 /* Answers with an error (an RPC_ERROR frame). */
 int rpc_send_error(struct rpc_conn *conn, int code, const char *message, uint64_t deadline_ns,
                    struct err *err);

@@ -4,7 +4,6 @@
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "os/random.h"
 #include "sched/impl.h"
 
 #define TICK_MS 25u     /* how soon leadership is noticed */
@@ -15,9 +14,6 @@
 
 int sched_submit(struct sched *sched, uint32_t group, Pb__Command *command, struct arena *arena,
                  Pb__Reply **ret_reply, struct err *err) {
-    struct id128 id = random_id128();
-    command->request_id = pb_id(&id);
-    command->now_ms = clock_wall_ms();
     return meta_submit(sched->meta, group, command, clock_deadline_ms(SUBMIT_MS), arena, ret_reply,
                        err);
 }

@@ -66,3 +66,5 @@ X(LEASE_LOST, 409, "LeaseLost", "the task's lease was lost")
 /* locks */
 X(LOCKED, 423, "Locked", "somebody else holds the lock")
 X(LOCK_LOST, 409, "LockLost", "the lock is held under that fence no more")
+/* commands */
+X(FORGOTTEN, 503, "ServiceUnavailable", "it took too long to know whether it was carried out; look before you try again")

@@ -1,0 +1,30 @@
+/* Questions to the leader of a group, asked until one is answered: this process's replica, or over
+ * rpc another's. Any thread. */
+#ifndef QUERN_META_ASK_H
+#define QUERN_META_ASK_H
+
+#include "meta/engine.h"
+
+struct asker {
+    struct meta *local; /* or NULL */
+    struct rpc_client *rpc;
+    struct map_cache *maps;
+    atomic_uint leaders[GROUPS_MAX]; /* hints, of groups without a replica here */
+    atomic_uint turn;                /* whom to ask when there is no hint */
+};
+
+struct question {
+    uint16_t type; /* RPC_META_SUBMIT or RPC_META_QUERY */
+    uint32_t group;
+    struct span bytes;
+    unsigned tries; /* that were made */
+};
+
+bool ask_is_hosted(const struct asker *asker, uint32_t group); /* in this process */
+
+/* Appends the answer, a packed Reply. The same question may be asked several times: a command
+ * carries its request id and is applied once. The error is the last try's. */
+int ask(struct asker *asker, struct question *question, uint64_t deadline_ns, struct buf *ret_reply,
+        struct err *err);
+
+#endif
