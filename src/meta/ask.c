@@ -98,11 +98,12 @@ static uint32_t whom_to_ask(struct asker *asker, uint32_t group) {
     return leader;
 }
 
-static int ask_once(struct asker *asker, const struct question *question, uint64_t deadline_ns,
+static int ask_once(struct asker *asker, struct question *question, uint64_t deadline_ns,
                     struct buf *ret_reply, struct err *err) {
     struct meta *local = asker->local;
     bool submit = question->type == RPC_META_SUBMIT;
     uint32_t node = whom_to_ask(asker, question->group), leader = 0;
+    question->node = node;
     if (node == 0)
         return err_set(err, ERR_NO_LEADER, "the map places the group nowhere");
     if (local != NULL && node == local->identity.node_id)
@@ -115,6 +116,12 @@ static int ask_once(struct asker *asker, const struct question *question, uint64
 }
 
 /* ---- until the deadline ---- */
+
+/* No longer than until another leader is known. */
+static void rest(const struct asker *asker, const struct question *question, uint64_t until_ns) {
+    while (clock_now_ns() < until_ns && !is_deposed(asker, question->group, question->node))
+        clock_sleep_until(sooner(clock_deadline_ms(PAUSE_MS_MIN), until_ns));
+}
 
 int ask(struct asker *asker, struct question *question, uint64_t deadline_ns, struct buf *ret_reply,
         struct err *err) {
@@ -131,7 +138,7 @@ int ask(struct asker *asker, struct question *question, uint64_t deadline_ns, st
         uint64_t next_ns = clock_deadline_ms(pause_ms);
         if (!err_is_transient(r) || stopping || next_ns >= deadline_ns)
             return err_set(err, r, "%s", err_message(&story, r));
-        clock_sleep_until(next_ns);
+        rest(asker, question, next_ns);
         buf_clear(ret_reply);
     }
 }

@@ -18,6 +18,7 @@ struct question {
     uint32_t group;
     struct span bytes;
     unsigned tries; /* that were made */
+    uint32_t node;  /* asked last */
 };
 
 bool ask_is_hosted(const struct asker *asker, uint32_t group); /* in this process */

@@ -69,7 +69,7 @@ static int submit_since(struct meta_client *client, uint32_t group, Pb__Command 
     pb_pack(&bytes, &command->base);
     if (bytes.failed)
         return err_set(err, ERR_NOMEM, "a command");
-    struct question question = {RPC_META_SUBMIT, group, buf_span(&bytes), 0};
+    struct question question = {RPC_META_SUBMIT, group, buf_span(&bytes), 0, 0};
     int r = ask(&client->asker, &question, deadline_ns, &answer, err);
     *ret_tries = question.tries;
     if (r != 0)
@@ -106,7 +106,7 @@ static int query_bytes(struct meta_client *client, uint32_t group, struct span q
                        uint64_t deadline_ns, struct arena *arena, Pb__Reply **ret_reply,
                        struct err *err) {
     _cleanup_(buf_finip) struct buf answer = BUF_INIT;
-    struct question question = {RPC_META_QUERY, group, query, 0};
+    struct question question = {RPC_META_QUERY, group, query, 0, 0};
     int r = ask(&client->asker, &question, deadline_ns, &answer, err);
     return r != 0 ? r : open_reply(buf_span(&answer), arena, ret_reply, err);
 }
