@@ -15,21 +15,26 @@ all: configure
 configure:
 	@tools/deps build
 	@mkdir -p $(BUILD)
-	@for kind in lib proto test fuzz sim faults bench; do tools/sources $$kind; done > $(BUILD)/sources.new
+	@for kind in lib proto test fuzz sim explore faults bench; do tools/sources $$kind; done > $(BUILD)/sources.new
 	@if pkg-config --exists cmocka; then echo cmocka; fi >> $(BUILD)/sources.new
 	@if [ ! -f $(BUILD)/build.ninja ]; then CC="$(CC)" meson setup $(BUILD) $(MESON_SAN) $(MESON_ARGS) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; \
 	elif ! cmp -s $(BUILD)/sources.new $(BUILD)/sources.list; then meson setup --reconfigure $(BUILD) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; fi
 	@mv $(BUILD)/sources.new $(BUILD)/sources.list
 
-.PHONY: unit sim mutants demo check rounds faults powercuts bench fuzz format tidy install clean help
+.PHONY: unit sim explore mutants demo check rounds faults powercuts bench fuzz format tidy install clean help
 unit: ## unit tests only
 	@tools/deps build check
 	@$(MAKE) --no-print-directory all
 	@meson test -C $(BUILD) --suite unit --no-rebuild --print-errorlogs
 
-sim: configure ## simulator: SEED=7 replays one, SEEDS=1..1000 runs many
+sim: configure ## simulator: SEED=7 replays one, SEEDS=1..1000 runs many, COVER=1 demands all marks
 	@ninja -C $(BUILD) sim >/dev/null
-	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1..1000))
+	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1..1000) --twice $(if $(COVER),--cover))
+
+explore: configure ## every order of few events: 3 nodes, 2 ballots, a command or a crash
+	@ninja -C $(BUILD) explore >/dev/null
+	@$(BUILD)/explore --commands 1 --crashes 0
+	@$(BUILD)/explore --commands 0 --crashes 1
 
 mutants: ## planted bugs that the simulator must catch; SEEDS=5000
 	@tools/deps build

@@ -1,6 +1,6 @@
 /* The simulator's world: machines that run the shipped core over fake disks and a fake network,
  * clients, faults, checkers; one thread, virtual time, every decision drawn from the seed or read
- * from a schedule. doc/sim.md tells how to use it.
+ * from a schedule. doc/sim.md tells how to use it. sim/explore/ is a program of its own.
  *
  *   plan.c      what a seed's world is like, and what happens to it when
  *   schedule.c  the same as a file: written, read, shrunk

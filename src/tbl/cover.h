@@ -30,8 +30,8 @@
     X(peer_stalled, "and one slot at a time")                                                      \
     X(peer_too_far, "a member needs slots that are not in memory")                                 \
     X(quorum_unheard, "a leader stops: no quorum was heard")                                       \
-    X(slow_leader, "a leader with a slow disk hands over") \
- X(full_leader, "a leader with a full disk hands over")                                         \
+    X(slow_leader, "a leader with a slow disk hands over")                                         \
+    X(full_leader, "a leader with a full disk hands over")                                         \
     X(heir_silent, "a transfer comes to nothing")                                                  \
     X(space_low, "a proposal is refused: no quorum has space")                                     \
     X(restored_gap, "the log has lost a slot; what follows is kept")                               \
@@ -39,8 +39,7 @@
     X(restored_damaged, "a vote is known, its value is lost")                                      \
     X(restored_lost, "votes may be missing")                                                       \
     X(restored_amnesic, "promises may be missing")                                                 \
-    X(recalled_promise, "others saw a promise that the log has lost")                              \
-    X(recalled_votes, "or votes")                                                                  \
+    X(recalled_votes, "others saw votes that the log has lost")                                    \
     X(recall_silent, "not all told what they saw in time")                                         \
     X(learn_missed, "a request for slots brought nothing")                                         \
     X(learn_from_log, "slots are served from the log")                                             \
