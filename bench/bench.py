@@ -11,6 +11,7 @@ import sys
 
 from measure import MEASUREMENTS, Bench
 import core  # noqa: F401  each module adds its measurements to the table
+import etcd  # noqa: F401
 import failover  # noqa: F401
 import jobs  # noqa: F401
 import memory  # noqa: F401
