@@ -10,13 +10,13 @@ MESON_SAN = $(if $(SAN),-Db_sanitize=$(subst address,address$(,)undefined,$(SAN)
 all: configure
 	@ninja -C $(BUILD)
 
-# Source files are found by name, unit tests built when cmocka is there: configure anew when either
-# has changed.
+# Source files are found by name, unit tests built when cmocka is there and etcd's clients when
+# nghttp2 is: configure anew when any of that has changed.
 configure:
 	@tools/deps build
 	@mkdir -p $(BUILD)
 	@for kind in lib proto test fuzz sim explore faults bench; do tools/sources $$kind; done > $(BUILD)/sources.new
-	@if pkg-config --exists cmocka; then echo cmocka; fi >> $(BUILD)/sources.new
+	@for library in cmocka libnghttp2; do if pkg-config --exists $$library; then echo $$library; fi; done >> $(BUILD)/sources.new
 	@if [ ! -f $(BUILD)/build.ninja ]; then CC="$(CC)" meson setup $(BUILD) $(MESON_SAN) $(MESON_ARGS) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; \
 	elif ! cmp -s $(BUILD)/sources.new $(BUILD)/sources.list; then meson setup --reconfigure $(BUILD) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; fi
 	@mv $(BUILD)/sources.new $(BUILD)/sources.list
@@ -56,8 +56,9 @@ powercuts: all ## CUTS=20 power cuts under load on each of XFS and ext4; KINDS=x
 	@tools/deps faults
 	@tools/faults powercuts $(BUILD) --cuts $(or $(CUTS),20) $(if $(KINDS),--kinds "$(KINDS)") $(if $(SEED),--seed $(SEED))
 
-bench: all ## side by side with nginx, dd, xargs, parallel; ONLY=get-4k-64 for one
-	@tools/deps bench
+bench: ## side by side with nginx, etcd, dd, xargs, parallel; ONLY=get-4k-64 for one
+	@tools/deps build bench
+	@$(MAKE) --no-print-directory all
 	@tools/bench $(BUILD) $(ONLY)
 
 fuzz: ## each parser's fuzzer for SECONDS=60; ONLY=http1 for one

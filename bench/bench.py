@@ -10,7 +10,9 @@ import statistics
 import sys
 
 from measure import MEASUREMENTS, Bench
-import failover  # noqa: F401  each module adds its measurements to the table
+import core  # noqa: F401  each module adds its measurements to the table
+import etcd  # noqa: F401
+import failover  # noqa: F401
 import jobs  # noqa: F401
 import memory  # noqa: F401
 import objects  # noqa: F401

@@ -142,7 +142,7 @@ static int read_plan(const char *path) {
 
 static int usage(void) {
     fputs("usage: sim --seeds A..B [--twice] [--stop] [--stats] [--cover]\n"
-          "       sim (--seed N | --schedule FILE) [--quiet] [--shrink]\n",
+          "       sim (--seed N | --schedule FILE) [--quiet] [--stats] [--shrink]\n",
           stderr);
     return 2;
 }
@@ -188,5 +188,8 @@ int main(int argc, char **argv) {
         return shrink();
     if (!quiet)
         sim_schedule_write(&plan, stdout);
-    return !run_plan(!quiet, true);
+    bool good = run_plan(!quiet, true);
+    if (how.stats)
+        sim_stats_print();
+    return !good;
 }

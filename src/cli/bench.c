@@ -49,7 +49,8 @@ static const struct usage usage = {
     .operands_max = 2,
     .about =
         "Puts or gets objects PLACE000000, PLACE000001, ... as fast as the server answers, and "
-        "prints rates and latencies. Put them first, then get them with the same --keys and "
+        "prints rates and latencies. Connections go to all endpoints in turn. Put them first, then "
+        "get them with the same --keys and "
         "--size.",
     .example = "quern bench put logs/x- --size 4K --keys 1000 --count 1000\n"
                "quern bench get logs/x- --size 4K --keys 1000 --connections 64 --duration 10s",
@@ -66,7 +67,8 @@ struct key {
 struct bench {
     const char *method;
     struct place place;
-    const char *host;
+    const char *hosts[CLIENT_ENDPOINTS_MAX]; /* that of the Host header is the first */
+    unsigned host_count;
     const struct client_config *config; /* NULL: unsigned */
     uint64_t body_bytes;
     struct key *keys;
@@ -79,7 +81,7 @@ static void print_signature(const struct bench *bench, const char *path, int64_t
                                                   span_of(bench->config->secret_key),
                                                   SPAN_LITERAL("us-east-1"), SPAN_LITERAL("s3")};
     const struct sigv4_request request = {
-        .method = bench->method, .host = span_of(bench->host), .path = span_of(path)};
+        .method = bench->method, .host = span_of(bench->hosts[0]), .path = span_of(path)};
     struct sigv4_signed made;
     if (sigv4_sign(&request, &credentials, NULL, now_s, arena, &made, NULL) != 0) {
         head->failed = true;
@@ -88,7 +90,7 @@ static void print_signature(const struct bench *bench, const char *path, int64_t
     buf_printf(head,
                "%s %s HTTP/1.1\r\nHost: %s\r\nx-amz-date: %s\r\nx-amz-content-sha256: %s\r\n"
                "Authorization: %s\r\n",
-               bench->method, made.target, bench->host, made.amz_date, made.content_sha256,
+               bench->method, made.target, bench->hosts[0], made.amz_date, made.content_sha256,
                made.authorization);
 }
 
@@ -104,7 +106,7 @@ static int make_head(const struct bench *bench, uint64_t number, struct key *key
     } else {
         buf_printf(&head, "%s ", bench->method);
         uri_encode(&head, span_of(path), true /* keep slashes */);
-        buf_printf(&head, " HTTP/1.1\r\nHost: %s\r\n", bench->host);
+        buf_printf(&head, " HTTP/1.1\r\nHost: %s\r\n", bench->hosts[0]);
     }
     if (strcmp(bench->method, "PUT") == 0)
         buf_printf(&head, "Content-Length: %" PRIu64 "\r\n", bench->body_bytes);
@@ -159,10 +161,11 @@ static void print_json(const struct load_result *result, double seconds, double 
     json_decref(object);
 }
 
-static int run(struct bench *bench, const struct values *values, bool is_put, const char *address) {
+static int run(struct bench *bench, const struct values *values, bool is_put) {
     struct err err = {0};
     struct load_result result;
-    const struct load_options load = {.address = address,
+    const struct load_options load = {.addresses = bench->hosts,
+                                      .address_count = bench->host_count,
                                       .connections = (unsigned)values->connections,
                                       .requests_max = values->count,
                                       .duration_ms = values->duration_ms,
@@ -198,10 +201,19 @@ static int check(struct values *values, const char *method) {
     return OPTIONS_GO;
 }
 
-/* Host of an endpoint; NULL when it is not plain HTTP. */
-static const char *plain_host(const struct client_config *config) {
-    const struct client_endpoint *endpoint = &config->endpoints[0];
-    return strncmp(endpoint->url, "http://", 7) == 0 ? endpoint->host : NULL;
+/* The url's, or those of all endpoints; false when one is not plain HTTP. */
+static bool take_hosts(struct bench *bench, const char *url) {
+    if (url != NULL) {
+        bench->hosts[bench->host_count++] = url + 7;
+        return true;
+    }
+    for (unsigned i = 0; i < bench->config->endpoint_count; i++) {
+        const struct client_endpoint *endpoint = &bench->config->endpoints[i];
+        if (strncmp(endpoint->url, "http://", 7) != 0)
+            return false;
+        bench->hosts[bench->host_count++] = endpoint->host;
+    }
+    return true;
 }
 
 int cli_bench(int argc, char **argv) {
@@ -224,13 +236,12 @@ int cli_bench(int argc, char **argv) {
     bench.method = is_put ? "PUT" : "GET";
     bench.body_bytes = is_put ? values.size : 0;
     bench.config = values.url == NULL ? &config : NULL;
-    bench.host = values.url == NULL ? plain_host(&config) : values.url + 7;
-    if (bench.host == NULL)
+    if (!take_hosts(&bench, values.url))
         return options_misuse(&usage, "the endpoint must begin with http://");
     bench.keys = calloc(values.keys, sizeof *bench.keys);
     if (bench.keys == NULL) {
         err_set(&err, ERR_NOMEM, "out of memory");
         return options_fail(&usage, &err, ERR_NOMEM);
     }
-    return run(&bench, &values, is_put, bench.host);
+    return run(&bench, &values, is_put);
 }

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/assert.h"
 #include "base/cleanup.h"
@@ -57,8 +56,10 @@ static int watch(struct load *load, struct connection *connection, int operation
 }
 
 static int open_connection(struct load *load, struct connection *connection) {
-    int code = net_connect(load->options->address, clock_deadline_ms(STALL_MS), &connection->fd,
-                           load->err);
+    const struct load_options *options = load->options;
+    size_t number = (size_t)(connection - load->connections);
+    int code = net_connect(options->addresses[number % options->address_count],
+                           clock_deadline_ms(STALL_MS), &connection->fd, load->err);
     return code != 0 ? code : watch(load, connection, EPOLL_CTL_ADD, EPOLLIN);
 }
 
@@ -240,12 +241,6 @@ static int run_loop(struct load *load) {
     return code;
 }
 
-static uint64_t cpu_now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 static void fill_block(char *block) {
     struct rng rng;
     rng_init(&rng, 1);
@@ -266,6 +261,7 @@ static void free_load(struct load *load) {
 int load_run(const struct load_options *options, struct load_result *ret_result, struct err *err) {
     ASSERT(options->connections > 0 && options->connections <= LOAD_CONNECTIONS_MAX);
     ASSERT(options->requests_max > 0 || options->duration_ms > 0);
+    ASSERT(options->address_count > 0);
     *ret_result = (struct load_result){0};
     _cleanup_(free_load) struct load load = {.options = options, .result = ret_result, .err = err};
     load.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -276,11 +272,11 @@ int load_run(const struct load_options *options, struct load_result *ret_result,
     if (load.epoll_fd < 0 || load.block == NULL || load.connections == NULL)
         return err_set(err, ERR_NOMEM, "out of memory for %u connections", options->connections);
     fill_block(load.block);
-    uint64_t begun_ns = clock_now_ns(), cpu_ns = cpu_now_ns();
+    uint64_t begun_ns = clock_now_ns(), cpu_ns = clock_cpu_ns();
     load.deadline_ns =
         options->duration_ms > 0 ? begun_ns + options->duration_ms * NS_PER_MS : DEADLINE_NONE;
     int code = run_loop(&load);
     ret_result->elapsed_ns = clock_now_ns() - begun_ns;
-    ret_result->cpu_ns = cpu_now_ns() - cpu_ns;
+    ret_result->cpu_ns = clock_cpu_ns() - cpu_ns;
     return code;
 }

@@ -14,7 +14,8 @@
 #define LOAD_LATENCY_BUCKETS 2048u
 
 struct load_options {
-    const char *address; /* HOST:PORT */
+    const char *const *addresses; /* HOST:PORT; connections go to each in turn */
+    unsigned address_count;
     unsigned connections;
     uint64_t requests_max; /* 0: no limit; of the two one must be set */
     uint64_t duration_ms;  /* 0: no limit */

@@ -1,4 +1,5 @@
-/* The only clocks: boot time for deadlines and waits, wall time for records. */
+/* The only clocks: boot time for deadlines and waits, wall time for records, processor time for
+ * measurements. */
 #include "os/clock.h"
 
 #include <errno.h>
@@ -13,9 +14,17 @@ static struct timespec clock_read(clockid_t clock) {
     return now;
 }
 
-uint64_t clock_now_ns(void) {
-    struct timespec now = clock_read(CLOCK_BOOTTIME);
+static uint64_t clock_read_ns(clockid_t clock) {
+    struct timespec now = clock_read(clock);
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t clock_now_ns(void) {
+    return clock_read_ns(CLOCK_BOOTTIME);
+}
+
+uint64_t clock_cpu_ns(void) {
+    return clock_read_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 uint64_t clock_wall_ms(void) {

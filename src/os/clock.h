@@ -12,6 +12,7 @@
 
 uint64_t clock_now_ns(void);  /* CLOCK_BOOTTIME: goes on in suspend */
 uint64_t clock_wall_ms(void); /* since 1970, UTC */
+uint64_t clock_cpu_ns(void);  /* used by this process */
 void clock_sleep_until(uint64_t deadline_ns);
 
 static inline uint64_t clock_deadline_ms(uint64_t ms) {
