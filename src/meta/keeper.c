@@ -93,19 +93,24 @@ static uint64_t floor_of(struct meta *meta, uint32_t group, bool alone) {
     return floor;
 }
 
+static bool is_below(struct keeper *keeper, const struct point *point, bool alone) {
+    uint32_t g = 0, count = keeper->meta->group_count;
+    while (g < count && point->last_slot[g] <= floor_of(keeper->meta, g, alone))
+        g++;
+    return g == count;
+}
+
 static const struct point *point_below(struct keeper *keeper, bool alone) {
-    struct meta *meta = keeper->meta;
-    uint64_t floor[GROUPS_MAX];
-    for (uint32_t g = 0; g < meta->group_count; g++)
-        floor[g] = floor_of(meta, g, alone);
-    for (uint32_t i = keeper->point_count; i-- > 0;) {
-        uint32_t g = 0;
-        while (g < meta->group_count && keeper->points[i].last_slot[g] <= floor[g])
-            g++;
-        if (g == meta->group_count)
+    for (uint32_t i = keeper->point_count; i-- > 0;)
+        if (is_below(keeper, &keeper->points[i], alone))
             return &keeper->points[i];
-    }
     return NULL;
+}
+
+/* What was logged when it was flushed last; if not all of it was applied then, it is due again. */
+static uint64_t flushed_lsn(struct keeper *keeper, uint64_t appended_lsn) {
+    uint32_t count = keeper->point_count;
+    return count > 0 && is_below(keeper, &keeper->points[count - 1], true) ? appended_lsn : 0;
 }
 
 static void points_drop(struct keeper *keeper, uint64_t lsn) {
@@ -154,7 +159,7 @@ static void look(struct keeper *keeper) {
     if (status.appended_lsn != keeper->flushed_lsn &&
         ask_replica(meta, CALL_POINT, (struct span){0}, DEADLINE_NONE) == 0) {
         flush(keeper);
-        keeper->flushed_lsn = status.appended_lsn;
+        keeper->flushed_lsn = flushed_lsn(keeper, status.appended_lsn);
     }
     peers_send_flushed(meta);
     trim(keeper);
