@@ -124,11 +124,13 @@ int cgroup_make(const struct cgroup_parent *parent, unsigned number, unsigned pr
         open_in(memory, cgroup.is_v2 ? "memory.max" : "memory.limit_in_bytes", O_WRONLY);
     cgroup.events_fd =
         open_in(memory, cgroup.is_v2 ? "memory.events" : "memory.oom_control", O_RDONLY);
+    cgroup.used_fd =
+        open_in(memory, cgroup.is_v2 ? "memory.current" : "memory.usage_in_bytes", O_RDONLY);
     cgroup.procs_fds[0] = open_in(memory, "cgroup.procs", O_WRONLY);
     cgroup.procs_fds[1] = parent->is_v2 ? -1 : open_in(pids, "cgroup.procs", O_WRONLY);
     snprintf(text, sizeof text, "%u", processes_max);
-    bool is_open = cgroup.limit_fd >= 0 && cgroup.events_fd >= 0 && cgroup.procs_fds[0] >= 0 &&
-                   (parent->is_v2 || cgroup.procs_fds[1] >= 0);
+    bool is_open = cgroup.limit_fd >= 0 && cgroup.events_fd >= 0 && cgroup.used_fd >= 0 &&
+                   cgroup.procs_fds[0] >= 0 && (parent->is_v2 || cgroup.procs_fds[1] >= 0);
     int code = !is_open ? err_errno(err, errno, "cannot open a control group")
                         : write_text(pids, "pids.max", text, err);
     if (code != 0) {
@@ -164,6 +166,7 @@ void cgroup_close(struct cgroup *cgroup) {
     fd_closep(&cgroup->procs_fds[1]);
     fd_closep(&cgroup->limit_fd);
     fd_closep(&cgroup->events_fd);
+    fd_closep(&cgroup->used_fd);
     unsigned number = cgroup->number;
     *cgroup = CGROUP_NONE;
     cgroup->number = number;
@@ -175,6 +178,13 @@ int cgroup_limit_memory(const struct cgroup *cgroup, uint64_t bytes) {
     if (bytes == 0)
         snprintf(text, sizeof text, cgroup->is_v2 ? "max" : "-1");
     return pwrite(cgroup->limit_fd, text, strlen(text), 0) > 0 ? 0 : errno;
+}
+
+uint64_t cgroup_memory_used(const struct cgroup *cgroup) {
+    char text[24];
+    ssize_t size = pread(cgroup->used_fd, text, sizeof text - 1, 0);
+    text[size > 0 ? size : 0] = '\0';
+    return strtoull(text, NULL, 10);
 }
 
 uint64_t cgroup_memory_kills(const struct cgroup *cgroup) {

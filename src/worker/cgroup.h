@@ -22,9 +22,11 @@ struct cgroup {
     int procs_fds[2]; /* open for writing: who is in it, for memory and for processes */
     int limit_fd;     /* open for writing: the memory limit */
     int events_fd;    /* counts what was killed for it */
+    int used_fd;      /* how much of it is used */
 };
 
-#define CGROUP_NONE ((struct cgroup){.procs_fds = {-1, -1}, .limit_fd = -1, .events_fd = -1})
+#define CGROUP_NONE                                                                                \
+    ((struct cgroup){.procs_fds = {-1, -1}, .limit_fd = -1, .events_fd = -1, .used_fd = -1})
 
 /* Finds where groups can be made, and makes the parent. ERR_NOT_IMPLEMENTED where there is no such
  * place. */
@@ -45,6 +47,7 @@ void cgroup_close(struct cgroup *cgroup);
 /* For the next task; 0 = none. By the keeper, whatever its user: the file was opened before.
  * Returns 0 or an errno. */
 int cgroup_limit_memory(const struct cgroup *cgroup, uint64_t bytes);
+uint64_t cgroup_memory_used(const struct cgroup *cgroup); /* bytes */
 /* How many processes have been killed for memory so far. */
 uint64_t cgroup_memory_kills(const struct cgroup *cgroup);
 

@@ -25,7 +25,8 @@
 #define START_STACK_BYTES ((size_t)256 << 10)
 #define MEMORY_LOOK_MS 20 /* how often the resident size is looked at */
 #define MEMORY_SLACK ((uint64_t)64 << 20)
-#define TASK_NICE 5 /* tasks yield to storage, and a fork bomb to whoever kills it */
+#define FREE_LOOKS 1000 /* of a ms, until the memory of a killed task is free */
+#define TASK_NICE 5     /* tasks yield to storage, and a fork bomb to whoever kills it */
 #define TIME_SLACK_S 2
 #define STDERR_AT_ONCE ((size_t)128 << 10)
 #define STDERR_RING (2 * LAUNCH_STDERR_BYTES)
@@ -35,6 +36,7 @@ struct keeper {
     int socket;
     int scratch_fd;
     unsigned processors;
+    int offer_fd;          /* /proc/self/oom_score_adj, or -1 */
     int stderr_fd;         /* the reading end of the running task's */
     char *stack;           /* of a task until it execs */
     uint64_t memory_limit; /* of the control group */
@@ -85,11 +87,23 @@ static int task_main(void *argument) {
     _exit(127);
 }
 
+/* Whoever looks for memory to free takes tasks first: not the servers of the machine; and not the
+ * keeper, which is in its task's group and has to tell what happened. The kernel may choose several
+ * before the first has given back what it had. */
+static void offer(const struct keeper *keeper, bool offered) {
+    const char *adjustment = offered ? "1000" : "0";
+    if (keeper->offer_fd >= 0 && pwrite(keeper->offer_fd, adjustment, strlen(adjustment), 0) < 0)
+        errno = 0; /* it may not be set: then chance decides */
+}
+
 /* The pid, or -errno. */
 static pid_t start_task(struct keeper *keeper, struct start *start, int *ret_pidfd) {
+    offer(keeper, true); /* the task inherits it */
     pid_t pid = clone(task_main, keeper->stack + START_STACK_BYTES,
                       CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, start, ret_pidfd);
-    return pid < 0 ? -errno : pid;
+    int failure = errno;
+    offer(keeper, false);
+    return pid < 0 ? -failure : pid;
 }
 
 /* Splits the message's strings; false when they are not as announced. */
@@ -207,6 +221,15 @@ static bool failed_for_memory(const struct keeper *keeper, const struct launch_r
            result->peak_bytes >= bytes_max - bytes_max / 16;
 }
 
+/* The kernel gives it back a moment after the process has ended. A task that started before would
+ * not find enough to exec, and be killed while it still is the keeper's other self. */
+static void await_free_memory(const struct keeper *keeper) {
+    for (int i = 0; i < FREE_LOOKS && has_cgroup(keeper) &&
+                    cgroup_memory_used(&keeper->jail->cgroup) > keeper->memory_limit / 2;
+         i++)
+        usleep(1000);
+}
+
 static void end_task(struct keeper *keeper, pid_t pid, struct launch_result *result) {
     struct rusage usage = {0};
     if (result->end != LAUNCH_ENDED)
@@ -218,6 +241,8 @@ static void end_task(struct keeper *keeper, pid_t pid, struct launch_result *res
     result->peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
     if (failed_for_memory(keeper, result))
         result->end = LAUNCH_MEMORY_OVER;
+    if (result->end == LAUNCH_MEMORY_OVER)
+        await_free_memory(keeper);
 }
 
 static void start_and_watch(struct keeper *keeper, struct start *start,
@@ -299,6 +324,7 @@ static int keeper_init(struct keeper *keeper, struct err *err) {
         return err_errno(err, errno, "cannot prepare a sandbox");
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
         return err_errno(err, errno, "cannot become a subreaper");
+    keeper->offer_fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     int code = jail_enter(keeper->jail, err);
     if (code != 0)
         return code;
