@@ -15,11 +15,12 @@ all: configure
 configure:
 	@tools/deps build
 	@mkdir -p $(BUILD)
-	@for kind in lib proto test fuzz sim explore faults bench; do tools/sources $$kind; done > $(BUILD)/sources.new
-	@for library in cmocka libnghttp2; do if pkg-config --exists $$library; then echo $$library; fi; done >> $(BUILD)/sources.new
-	@if [ ! -f $(BUILD)/build.ninja ]; then CC="$(CC)" meson setup $(BUILD) $(MESON_SAN) $(MESON_ARGS) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; \
-	elif ! cmp -s $(BUILD)/sources.new $(BUILD)/sources.list; then meson setup --reconfigure $(BUILD) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; fi
-	@mv $(BUILD)/sources.new $(BUILD)/sources.list
+	@new=$(BUILD)/sources.$$$$; \
+	for kind in lib proto test fuzz sim explore faults bench; do tools/sources $$kind; done > $$new; \
+	for library in cmocka libnghttp2; do if pkg-config --exists $$library; then echo $$library; fi; done >> $$new; \
+	if [ ! -f $(BUILD)/build.ninja ]; then CC="$(CC)" meson setup $(BUILD) $(MESON_SAN) $(MESON_ARGS) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; \
+	elif ! cmp -s $$new $(BUILD)/sources.list; then meson setup --reconfigure $(BUILD) >$(BUILD)/setup.log || { cat $(BUILD)/setup.log; exit 1; }; fi; \
+	mv $$new $(BUILD)/sources.list
 
 .PHONY: unit sim explore mutants demo check rounds faults powercuts bench fuzz format tidy install clean help
 unit: ## unit tests only
@@ -29,6 +30,7 @@ unit: ## unit tests only
 
 sim: configure ## simulator: SEED=7 replays one, SEEDS=1..1000 runs many, COVER=1 demands all marks
 	@ninja -C $(BUILD) sim >/dev/null
+	@$(if $(SEED),,for plan in sim/schedules/*; do $(BUILD)/sim --quiet --schedule $$plan || exit 1; done)
 	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1..1000) --twice $(if $(COVER),--cover))
 
 explore: configure ## every order of few events: 3 nodes, 2 ballots, a command or a crash

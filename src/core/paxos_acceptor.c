@@ -131,7 +131,10 @@ bool paxos_stream_count(struct paxos *paxos) {
     for (; upto < paxos->stream.received_upto; upto++) {
         const struct paxos_slot *entry = paxos_slot_at(paxos, upto + 1);
         ASSERT(entry != NULL || upto < paxos->chosen_upto);
-        if (entry != NULL && entry->write_seq > paxos->durable_seq && !MUTANT(3))
+        /* A value that is not kept in memory any more is applied only once it is durable here. */
+        bool durable =
+            entry != NULL ? entry->write_seq <= paxos->durable_seq : upto < paxos->applied;
+        if (!durable && !MUTANT(3))
             break;
     }
     paxos->stream.accepted_upto = upto;
