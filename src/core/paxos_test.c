@@ -684,6 +684,31 @@ static void test_a_write_the_disk_has_not_kept_is_recalled(void **state) {
     assert_int_equal(leader(), NODES);
 }
 
+static void test_a_promise_the_disk_has_not_kept_is_recalled(void **state) {
+    (void)state;
+    uint32_t index = elect(), other = (index + 1) % world.count;
+    live_ms(50);
+    world.replicas[(index + 2) % world.count].cut = true; /* cannot vote */
+    propose(index, "a", 1);
+    live();
+    live(); /* the leader knows of the other's vote, and so of its promise */
+    struct ballot promised = status_of(other).promised;
+    crash(other);
+    world.replicas[(index + 2) % world.count].cut = false;
+    struct replica *replica = &world.replicas[other];
+    while (replica->written > 0)
+        paxos_value_unref(replica->log[--replica->written].value);
+    replica->synced = 0;
+    start(other);
+    assert_int_equal(status_of(other).promised.round, 0);
+    for (unsigned i = 0; i < 10 && status_of(other).promised.round == 0; i++)
+        live();
+    assert_int_equal(ballot_compare(status_of(other).promised, promised), 0);
+    crash(index); /* what the other had voted for it cannot say it had not */
+    live_ms(3000);
+    assert_int_equal(leader(), NODES);
+}
+
 /* ---- snapshots ---- */
 
 static void test_a_state_is_fetched_when_the_slots_are_gone(void **state) {
@@ -868,6 +893,7 @@ int main(void) {
         STORY(test_a_lost_vote_is_not_taken_for_none, 3),
         STORY(test_who_may_have_lost_a_promise_is_amnesic, 3),
         STORY(test_a_write_the_disk_has_not_kept_is_recalled, 3),
+        STORY(test_a_promise_the_disk_has_not_kept_is_recalled, 3),
         STORY(test_a_state_is_fetched_when_the_slots_are_gone, 3),
         cmocka_unit_test(test_hostile_messages_are_refused),
         cmocka_unit_test(test_records_come_back_and_broken_ones_are_refused),
