@@ -21,6 +21,37 @@
 
 #define READY_MS_MAX 60000u
 #define STOP_MS_MAX 15000u
+#define DYING_MS_MAX 2000u
+
+/* ---- a node's process ---- */
+
+/* A descriptor of the node's process, or -1 when none runs: a stale pid file names nobody's
+ * process. */
+static int open_process(const char *dir, unsigned number) {
+    char path[PATH_MAX];
+    int pid = dev_dir_read_pid(dev_dir_node_path(dir, number, "quern.pid", path));
+    if (pid == 0 || !dev_dir_node_is_running(dir, number))
+        return -1;
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static void signal_process(int fd, int number) {
+    if (fd >= 0)
+        (void)syscall(SYS_pidfd_send_signal, fd, number, NULL,
+                      0); /* fails when it has ended: all the better */
+}
+
+static bool wait_end(int fd, uint64_t deadline_ns) {
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+    return fd < 0 || poll(&end, 1, clock_poll_ms(deadline_ns)) > 0;
+}
+
+/* One that was killed a moment ago has its lock until the kernel has taken it down. */
+static bool has_ended(const char *dir, unsigned number) {
+    _cleanup_(fd_closep) int fd = open_process(dir, number);
+    wait_end(fd, clock_deadline_ms(DYING_MS_MAX));
+    return !dev_dir_node_is_running(dir, number);
+}
 
 /* ---- starting ---- */
 
@@ -58,7 +89,7 @@ static void set_guardian(const char *dir) {
 int dev_node_start(struct dev_node *node, const char *dir, unsigned number, enum dev_node_tie tie,
                    struct err *err) {
     char path[PATH_MAX], data[PATH_MAX];
-    if (dev_dir_node_is_running(dir, number))
+    if (!has_ended(dir, number))
         return err_set(err, ERR_EXISTS, "node %u runs already", number);
     _cleanup_(fd_closep) int log_fd = open(dev_dir_node_path(dir, number, "log", path),
                                            O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -159,27 +190,6 @@ int dev_node_wait_ready(struct dev_node *nodes, unsigned count, const char *dir,
 }
 
 /* ---- stopping ---- */
-
-/* A descriptor of the node's process, or -1 when none runs: a stale pid file names nobody's
- * process. */
-static int open_process(const char *dir, unsigned number) {
-    char path[PATH_MAX];
-    int pid = dev_dir_read_pid(dev_dir_node_path(dir, number, "quern.pid", path));
-    if (pid == 0 || !dev_dir_node_is_running(dir, number))
-        return -1;
-    return (int)syscall(SYS_pidfd_open, pid, 0);
-}
-
-static void signal_process(int fd, int number) {
-    if (fd >= 0)
-        (void)syscall(SYS_pidfd_send_signal, fd, number, NULL,
-                      0); /* fails when it has ended: all the better */
-}
-
-static bool wait_end(int fd, uint64_t deadline_ns) {
-    struct pollfd end = {.fd = fd, .events = POLLIN};
-    return fd < 0 || poll(&end, 1, clock_poll_ms(deadline_ns)) > 0;
-}
 
 void dev_node_stop_all(const char *dir, unsigned count) {
     int processes[DEV_NODES_MAX];

@@ -18,7 +18,8 @@ enum dev_node_tie {
     DEV_NODE_FREE, /* outlives it; stops when the `quern dev` of the folder ends */
 };
 
-/* Starts the node and writes its pid file. ERR_EXISTS when it runs already. */
+/* Starts the node and writes its pid file; waits a little for one that is ending. ERR_EXISTS when
+ * it runs already. */
 int dev_node_start(struct dev_node *node, const char *dir, unsigned number, enum dev_node_tie tie,
                    struct err *err);
 
