@@ -303,7 +303,7 @@ void paxos_status(const struct paxos *paxos, struct paxos_status *ret_status) {
                               .blocked_slot = paxos_is_preparing(paxos) ? paxos->blocked_slot : 0,
                               .chosen_upto = paxos->chosen_upto,
                               .applied = paxos->applied,
-                              .last_slot = paxos->last_slot,
+                              .last_slot = leads ? paxos->next_slot - 1 : paxos->last_slot,
                               .accepted_upto = paxos->stream.accepted_upto,
                               .last_write_seq = paxos->write_seq};
 }

@@ -195,7 +195,7 @@ struct paxos_status {
     uint64_t blocked_slot; /* not 0: nobody who can be asked knows what was voted for there */
     uint64_t chosen_upto;
     uint64_t applied;
-    uint64_t last_slot;     /* highest accepted or known chosen */
+    uint64_t last_slot;     /* highest accepted or known chosen; a leader's: proposed */
     uint64_t accepted_upto; /* durable vote at ballot */
     uint64_t last_write_seq;
 };
