@@ -16,6 +16,7 @@
 struct catalog {
     uint32_t group;
     struct catalog_window window;
+    struct catalog_gates gates;
 };
 
 int catalog_open(uint32_t group, const struct catalog_kv *kv, struct catalog **ret_catalog,
@@ -201,7 +202,8 @@ int catalog_apply(struct catalog *catalog, const struct catalog_kv *kv, uint64_t
     ASSERT(kv->put != NULL && kv->del != NULL);
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, ARENA_BYTES_MAX);
-    struct catalog_step step = {.group = catalog->group, .kv = kv, .arena = &arena, .err = err};
+    struct catalog_step step = {
+        .group = catalog->group, .kv = kv, .gates = &catalog->gates, .arena = &arena, .err = err};
     catalog_window_begin(&catalog->window, &step, slot, count);
     for (unsigned i = 0; i < count && step.broken == 0; i++) {
         Pb__Reply reply = PB__REPLY__INIT;

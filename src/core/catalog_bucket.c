@@ -149,4 +149,5 @@ void catalog_set_gate(struct catalog_step *step, const Pb__SetGate *op) {
     gate.epoch = op->epoch;
     gate.open = op->open;
     catalog_store(step, &key, &gate.base);
+    catalog_gates_forget(step);
 }

@@ -13,6 +13,19 @@
 #define CATALOG_LIST_MAX 1000u
 #define CATALOG_STEP_RECORDS_MAX 256u /* what one command settles or forgets */
 
+/* ---- gates that are kept in memory ---- */
+
+#define CATALOG_GATES_KEPT 64u
+
+struct catalog_gate {
+    char bucket[CATALOG_BUCKET_BYTES_MAX + 1]; /* empty: nothing is kept here */
+    bool open;
+};
+
+struct catalog_gates {
+    struct catalog_gate kept[CATALOG_GATES_KEPT];
+};
+
 /* ---- one command or query under way ---- */
 
 /* broken is sticky: once reading the map has failed, what is read is absent, and the caller stops
@@ -20,6 +33,7 @@
 struct catalog_step {
     uint32_t group;
     const struct catalog_kv *kv;
+    struct catalog_gates *gates; /* or NULL: none are kept */
     struct arena *arena;
     uint64_t now_ms;
     Pb__Reply *reply;
@@ -155,11 +169,16 @@ void catalog_replace_object(struct catalog_step *step, const char *bucket, const
                             const Pb__Object *before, const Pb__Object *object);
 void catalog_reply_object(struct catalog_step *step, const Pb__Object *object);
 bool catalog_bucket_is_open(struct catalog_step *step, const char *bucket);
+void catalog_gates_forget(struct catalog_step *step); /* one has changed */
 
 /* ---- jobs ---- */
 
 Pb__Job *catalog_load_job(struct catalog_step *step, ProtobufCBinaryData id); /* or NULL */
 void catalog_store_job(struct catalog_step *step, Pb__Job *job);
+bool catalog_job_is_complete(const Pb__Job *job); /* every task is done */
+/* Also settles it when there is nothing to be done for that. The caller stores it. */
+void catalog_end_job(struct catalog_step *step, Pb__Job *job, Pb__JobState state, char *reason,
+                     uint64_t finished_ms);
 struct catalog_key catalog_key_task(const struct catalog_step *step, ProtobufCBinaryData job);
 
 /* ---- commands ---- */

@@ -157,23 +157,41 @@ static Pb__Job *find_job(struct catalog_step *step, ProtobufCBinaryData id) {
     return job;
 }
 
+static void settle(struct catalog_step *step, Pb__Job *job) {
+    struct catalog_key active = job_key(step, TABLE_JOB_ACTIVE, job->spec->id);
+    job->settled = true;
+    catalog_erase(step, &active);
+}
+
+bool catalog_job_is_complete(const Pb__Job *job) {
+    return job->map_done == job->map_tasks && job->reduce_done == job->reduce_tasks;
+}
+
+void catalog_end_job(struct catalog_step *step, Pb__Job *job, Pb__JobState state, char *reason,
+                     uint64_t finished_ms) {
+    bool leaves_nothing = state == PB__JOB_STATE__JOB_COMMITTED && job->reduce_tasks == 0 &&
+                          job->spec->output_bucket[0] == '\0';
+    job->state = state;
+    job->reason = reason;
+    job->finished_ms = finished_ms;
+    if (leaves_nothing) /* provisional records, or results that are no output */
+        settle(step, job);
+}
+
 void catalog_finish_job(struct catalog_step *step, const Pb__FinishJob *op) {
     Pb__Job *job = step->reply->job = find_job(step, op->job);
     if (job == NULL)
         return;
-    bool complete = job->map_done == job->map_tasks && job->reduce_done == job->reduce_tasks;
     if (job->state != PB__JOB_STATE__JOB_RUNNING) {
         catalog_refuse(step, ERR_CONFLICT, "the job has ended already");
     } else if (op->state != PB__JOB_STATE__JOB_COMMITTED &&
                op->state != PB__JOB_STATE__JOB_FAILED &&
                op->state != PB__JOB_STATE__JOB_CANCELLED) {
         catalog_refuse(step, ERR_INVALID, "not a state in which a job ends");
-    } else if (op->state == PB__JOB_STATE__JOB_COMMITTED && !complete) {
+    } else if (op->state == PB__JOB_STATE__JOB_COMMITTED && !catalog_job_is_complete(job)) {
         catalog_refuse(step, ERR_CONFLICT, "not all tasks of the job are done");
     } else {
-        job->state = op->state;
-        job->reason = op->reason;
-        job->finished_ms = op->finished_ms;
+        catalog_end_job(step, job, op->state, op->reason, op->finished_ms);
         catalog_store_job(step, job);
     }
 }
@@ -186,10 +204,8 @@ void catalog_mark_settled(struct catalog_step *step, const Pb__MarkSettled *op) 
         catalog_refuse(step, ERR_CONFLICT, "the job has not ended");
         return;
     }
-    job->settled = true;
+    settle(step, job);
     catalog_store_job(step, job);
-    struct catalog_key active = job_key(step, TABLE_JOB_ACTIVE, op->job);
-    catalog_erase(step, &active);
 }
 
 /* The job's task records, a bounded number; truncated tells that there are more. */

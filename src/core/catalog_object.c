@@ -38,13 +38,6 @@ bool catalog_check_chunks(struct catalog_step *step, Pb__ChunkRef **chunks, size
     return true;
 }
 
-bool catalog_bucket_is_open(struct catalog_step *step, const char *bucket) {
-    struct catalog_key key = catalog_key(step->group, TABLE_GATE);
-    catalog_key_text(&key, bucket);
-    const Pb__Gate *gate = catalog_load(step, &key, &pb__gate__descriptor);
-    return gate != NULL && gate->open;
-}
-
 bool catalog_check_writable(struct catalog_step *step, const char *bucket, const char *key) {
     if (!catalog_check_name(step, bucket, key))
         return false;

@@ -182,8 +182,8 @@ static void test_groups_move_to_new_voters(void **state) {
 /* ---- jobs ---- */
 
 /* A job over one object of three chunks and one inline object: four map tasks. */
-static Pb__Reply *submit_job(struct world *world, uint64_t id, const char *name, const char *reduce,
-                             bool each_object) {
+static Pb__Reply *submit_job_to(struct world *world, uint64_t id, const char *name,
+                                const char *reduce, bool each_object, const char *bucket) {
     Pb__JobInput inputs[2] = {PB__JOB_INPUT__INIT, PB__JOB_INPUT__INIT},
                  *all[] = {&inputs[0], &inputs[1]};
     Pb__JobSpec spec = PB__JOB_SPEC__INIT;
@@ -202,10 +202,16 @@ static Pb__Reply *submit_job(struct world *world, uint64_t id, const char *name,
     spec.n_argv = 2;
     spec.reduce = pb_text(reduce);
     spec.each_object = each_object;
+    spec.output_bucket = pb_text(bucket);
     spec.inputs = all;
     spec.n_inputs = 2;
     op.spec = &spec;
     return submit_op(world, submit_job, SUBMIT_JOB, &op);
+}
+
+static Pb__Reply *submit_job(struct world *world, uint64_t id, const char *name, const char *reduce,
+                             bool each_object) {
+    return submit_job_to(world, id, name, reduce, each_object, "");
 }
 
 static Pb__TaskLease *lease_of(struct world *world, uint64_t job, uint32_t phase, uint32_t index,
@@ -233,8 +239,8 @@ static uint64_t grant(struct world *world, uint64_t job, uint32_t phase, uint32_
     return reply->n_leases == 1 ? reply->leases[0]->lease_epoch : 0;
 }
 
-static bool commit(struct world *world, uint64_t job, uint32_t phase, uint32_t index,
-                   uint64_t epoch, bool ok, bool retry) {
+static const Pb__Reply *commit_result(struct world *world, uint64_t job, uint32_t phase,
+                                      uint32_t index, uint64_t epoch, bool ok, bool retry) {
     Pb__CommitTasks op = PB__COMMIT_TASKS__INIT;
     Pb__TaskCommit commit = PB__TASK_COMMIT__INIT, *commits[] = {&commit};
     Pb__TaskResult result = PB__TASK_RESULT__INIT;
@@ -250,7 +256,12 @@ static bool commit(struct world *world, uint64_t job, uint32_t phase, uint32_t i
     op.n_commits = 1;
     const Pb__Reply *reply = submit_op(world, commit_tasks, COMMIT_TASKS, &op);
     assert_int_equal(reply->n_taken, 1);
-    return reply->taken[0];
+    return reply;
+}
+
+static bool commit(struct world *world, uint64_t job, uint32_t phase, uint32_t index,
+                   uint64_t epoch, bool ok, bool retry) {
+    return commit_result(world, job, phase, index, epoch, ok, retry)->taken[0];
 }
 
 static size_t release(struct world *world, uint64_t job, uint32_t index, uint64_t epoch) {
@@ -322,7 +333,7 @@ static void test_map_and_reduce(void **state) {
     (void)state;
     struct world world;
     world_open(&world, 0);
-    submit_job(&world, 1, "wc", "cat", false);
+    submit_job_to(&world, 1, "wc", "cat", false, "out");
     assert_int_equal(grant(&world, 1, 1, 0), 0); /* reduce waits for the maps */
     assert_int_equal(grant(&world, 1, 0, 4), 0); /* no such task */
     assert_int_equal(grant(&world, 9, 0, 0), 0); /* no such job */
@@ -353,6 +364,31 @@ static void test_map_and_reduce(void **state) {
     assert_true(commit(&world, 1, 0, 3, 4, true,
                        false)); /* it had been taken: its chunks are not garbage */
     assert_false(commit(&world, 1, 0, 3, 9, true, false));
+    world_close(&world);
+}
+
+static void test_the_last_result_commits_a_job_without_outputs(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world, 0);
+    submit_job(&world, 1, "grep", "", true);
+    submit_job(&world, 2, "count", "cat", true);
+    uint64_t first = grant(&world, 1, 0, 0), second = grant(&world, 1, 0, 1);
+    assert_int_equal(commit_result(&world, 1, 0, 0, first, true, false)->n_jobs, 0);
+    const Pb__Reply *reply = commit_result(&world, 1, 0, 1, second, true, false);
+    assert_int_equal(reply->n_jobs, 1);
+    assert_int_equal(reply->jobs[0]->state, PB__JOB_STATE__JOB_COMMITTED);
+    assert_true(reply->jobs[0]->settled);
+    assert_int_equal(get_job(&world, 1, NULL, false)->job->state, PB__JOB_STATE__JOB_COMMITTED);
+    assert_true(commit(&world, 1, 0, 1, second, true, false)); /* sent again */
+    assert_int_equal(list_jobs(&world, true, true), 1);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_true(commit(&world, 2, 0, i, grant(&world, 2, 0, i), true, false));
+    reply = commit_result(&world, 2, 1, 0, grant(&world, 2, 1, 0), true, false);
+    assert_int_equal(reply->n_jobs, 1);
+    assert_false(reply->jobs[0]->settled); /* what was reduced is to be dropped */
+    assert_int_equal(list_jobs(&world, false, true), 1);
+    assert_int_equal(list_jobs(&world, true, false), 0);
     world_close(&world);
 }
 
@@ -412,10 +448,16 @@ static void test_settle_and_forget(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_buckets),    cmocka_unit_test(test_cluster),
-        cmocka_unit_test(test_nodes_come), cmocka_unit_test(test_groups_move_to_new_voters),
-        cmocka_unit_test(test_submit),     cmocka_unit_test(test_map_and_reduce),
-        cmocka_unit_test(test_retries),    cmocka_unit_test(test_settle_and_forget),
+        cmocka_unit_test(test_buckets),
+        cmocka_unit_test(test_cluster),
+        cmocka_unit_test(test_nodes_come),
+        cmocka_unit_test(test_groups_move_to_new_voters),
+        cmocka_unit_test(test_submit),
+        cmocka_unit_test(test_map_and_reduce),
+        cmocka_unit_test(test_submit),
+        cmocka_unit_test(test_the_last_result_commits_a_job_without_outputs),
+        cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_settle_and_forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -199,6 +199,35 @@ static bool commit(struct jobs *jobs, const Pb__TaskCommit *commit) {
     return true;
 }
 
+static Pb__Job *tell_end(struct catalog_step *step, const Pb__Job *job) {
+    Pb__Job *told = catalog_alloc(step, sizeof *told);
+    Pb__JobSpec *spec = catalog_alloc(step, sizeof *spec);
+    pb__job__init(told);
+    pb__job_spec__init(spec);
+    spec->id = job->spec->id;
+    told->spec = spec;
+    told->state = job->state;
+    told->finished_ms = job->finished_ms;
+    told->settled = job->settled;
+    return told;
+}
+
+/* A job whose results are its output is committed with the last of them. Others' outputs must be
+ * put first: the scheduler finishes them. */
+static void end_complete(struct jobs *jobs) {
+    struct catalog_step *step = jobs->step;
+    Pb__Reply *reply = step->reply;
+    reply->jobs = catalog_alloc(step, (jobs->count + 1) * sizeof *reply->jobs);
+    for (size_t i = 0; i < jobs->count; i++) {
+        Pb__Job *job = jobs->jobs[i];
+        if (job->state != PB__JOB_STATE__JOB_RUNNING || !catalog_job_is_complete(job) ||
+            job->spec->output_bucket[0] != '\0')
+            continue;
+        catalog_end_job(step, job, PB__JOB_STATE__JOB_COMMITTED, pb_text(""), step->now_ms);
+        reply->jobs[reply->n_jobs++] = tell_end(step, job);
+    }
+}
+
 static bool check_result(struct catalog_step *step, Pb__TaskResult *result) {
     uint64_t bytes = 0;
     if (result == NULL)
@@ -227,6 +256,7 @@ void catalog_commit_tasks(struct catalog_step *step, const Pb__CommitTasks *op) 
     reply->taken = catalog_alloc(step, (op->n_commits + 1) * sizeof *reply->taken);
     for (; reply->n_taken < op->n_commits; reply->n_taken++)
         reply->taken[reply->n_taken] = commit(&jobs, op->commits[reply->n_taken]);
+    end_complete(&jobs);
     jobs_end(&jobs);
 }
 

@@ -56,7 +56,16 @@ static void note_end(struct lease *lease, const Pb__TaskResult *result) {
     }
 }
 
-static void note_taken(struct sched *sched, const Pb__TaskCommit *commit) {
+static void note_committed(struct sched *sched, struct job *job, const struct result *result) {
+    Pb__Job end = PB__JOB__INIT;
+    end.state = PB__JOB_STATE__JOB_COMMITTED;
+    end.finished_ms = result->job_finished_ms;
+    end.settled = result->job_settled;
+    sched_job_end(sched, job, &end);
+}
+
+static void note_taken(struct sched *sched, const struct result *result) {
+    const Pb__TaskCommit *commit = result->commit;
     struct lease *lease = sched_lease_find(sched, commit->lease);
     if (lease == NULL)
         return; /* sent again, or the job is not here any more */
@@ -69,11 +78,24 @@ static void note_taken(struct sched *sched, const Pb__TaskCommit *commit) {
     }
     sched_lease_free(lease);
     sched_job_changed(sched, job);
-    if (job->failure[0] != '\0' || sched_job_is_complete(job))
+    if (result->job_finished_ms != 0 && sched_job_is_complete(job))
+        note_committed(sched, job, result);
+    else if (job->failure[0] != '\0' || sched_job_is_complete(job))
         pthread_cond_signal(&sched->finish);
 }
 
 /* ---- the committer ---- */
+
+static void take_end(struct result *result, const Pb__Reply *reply) {
+    ProtobufCBinaryData id = result->commit->lease->task->job;
+    for (size_t i = 0; i < reply->n_jobs; i++) {
+        const Pb__Job *ended = reply->jobs[i];
+        if (!span_equal(pb_span(ended->spec->id), pb_span(id)))
+            continue;
+        result->job_finished_ms = ended->finished_ms;
+        result->job_settled = ended->settled;
+    }
+}
 
 static int submit_results(struct sched *sched, struct result **results, size_t count) {
     _cleanup_(arena_finip) struct arena arena;
@@ -92,6 +114,8 @@ static int submit_results(struct sched *sched, struct result **results, size_t c
     for (size_t i = 0; i < count; i++) {
         results[i]->code = rc;
         results[i]->taken = rc == 0 && i < reply->n_taken && reply->taken[i];
+        if (rc == 0)
+            take_end(results[i], reply);
     }
     return rc;
 }
@@ -120,7 +144,7 @@ static size_t take_batch(struct sched *sched, struct result **results) {
 static void note_batch(struct sched *sched, struct result **results, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (results[i]->taken)
-            note_taken(sched, results[i]->commit);
+            note_taken(sched, results[i]);
         else
             sched->stale |= err_is_transient(results[i]->code) ||
                             sched_lease_find(sched, results[i]->commit->lease) != NULL;

@@ -78,6 +78,8 @@ struct result {
     bool ended;
     bool taken;
     int code;
+    uint64_t job_finished_ms; /* not 0: its job was committed with it, */
+    bool job_settled;         /* and settled */
 };
 
 #define WORKERS_MAX 4096u /* node ids */

@@ -52,6 +52,7 @@ void sched_job_end(struct sched *sched, struct job *job, const Pb__Job *news) {
     job->job->state = news->state;
     job->job->finished_ms = news->finished_ms;
     job->job->reason = reason != NULL ? reason : pb_text("");
+    job->job->settled = news->settled;
     sched_job_end_leases(sched, job);
     sched_job_changed(sched, job);
     pthread_cond_signal(&sched->finish);
