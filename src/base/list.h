@@ -36,6 +36,17 @@ static inline void list_remove(struct list *node) {
     list_init(node);
 }
 
+/* Moves all of more behind what is in the list. */
+static inline void list_append(struct list *head, struct list *more) {
+    if (list_is_empty(more))
+        return;
+    more->next->prev = head->prev;
+    more->prev->next = head;
+    head->prev->next = more->next;
+    head->prev = more->prev;
+    list_init(more);
+}
+
 static inline struct list *list_pop_head(struct list *head) {
     if (list_is_empty(head))
         return NULL;

@@ -109,8 +109,14 @@ static void item_apply(struct meta *meta, struct apply_item *item) {
         panic("group %u slot %llu cannot be applied: %s", group->number,
               (unsigned long long)item->slot, err.text);
     state_advance(&group->state, item->value, item->slot, applier->replies, count);
-    state_put_applied(applier->batch, group->number, &group->state);
     replies_move(applier, item->proposal, count);
+}
+
+/* Of each group once, with its last slot. */
+static void put_applied(struct meta *meta, const struct apply_item *item) {
+    struct group *group = item->group;
+    if (item->slot == group->state.slot)
+        state_put_applied(meta->applier.batch, group->number, &group->state);
 }
 
 /* After the store was written: readers may see it, callers are told. */
@@ -148,6 +154,8 @@ static void items_apply(struct meta *meta, struct list *items) {
         list_remove(&last->node);
     LIST_FOR_EACH(node, items)
     item_apply(meta, LIST_ENTRY(node, struct apply_item, node));
+    LIST_FOR_EACH(node, items)
+    put_applied(meta, LIST_ENTRY(node, struct apply_item, node));
     if (kv_write(meta->kv, meta->applier.batch, &err) != 0)
         space_panic(&err, "the catalogue");
     for (struct list *node; (node = list_pop_head(items)) != NULL;)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "meta/channels.h"
 #include "meta/map.h"
 #include "meta/request.h"
 #include "os/clock.h"
@@ -30,6 +31,8 @@ static bool is_deposed(const struct asker *asker, uint32_t group, uint32_t node)
     return leader != 0 && leader != node;
 }
 
+/* ---- a list ---- */
+
 static int send_question(struct rpc_conn *conn, const struct question *question,
                          uint64_t deadline_ns, struct err *err) {
     uint64_t now_ns = clock_now_ns();
@@ -37,7 +40,7 @@ static int send_question(struct rpc_conn *conn, const struct question *question,
     struct meta_request request = {question->group, (uint32_t)wait_ms};
     struct iovec iov[] = {{&request, sizeof request},
                           {(char *)(uintptr_t)question->bytes.data, question->bytes.size}};
-    return rpc_send(conn, question->type, iov, 2, deadline_ns, err);
+    return rpc_send(conn, RPC_META_QUERY, iov, 2, deadline_ns, err);
 }
 
 static int await_answer(const struct asker *asker, struct rpc_conn *conn, uint32_t group,
@@ -64,9 +67,9 @@ static int call_node(const struct asker *asker, uint32_t node, const struct ques
     return r == 0 ? 0 : err_set(err, r, "node %u: %s", node, err_message(&story, r));
 }
 
-static int ask_remote(const struct asker *asker, uint32_t node, const struct question *question,
-                      uint64_t deadline_ns, uint32_t *ret_leader, struct buf *ret_reply,
-                      struct err *err) {
+static int ask_list(const struct asker *asker, uint32_t node, const struct question *question,
+                    uint64_t deadline_ns, uint32_t *ret_leader, struct buf *ret_reply,
+                    struct err *err) {
     _cleanup_(buf_finip) struct buf bytes = BUF_INIT;
     struct meta_answer answer;
     int r = call_node(asker, node, question, deadline_ns, &bytes, err);
@@ -82,6 +85,19 @@ static int ask_remote(const struct asker *asker, uint32_t node, const struct que
                        SPAN_ARGS(rest));
     buf_append(ret_reply, rest.data, rest.size);
     return ret_reply->failed ? err_set(err, ERR_NOMEM, "an answer of the catalogue") : 0;
+}
+
+/* ---- any question ---- */
+
+static int ask_remote(const struct asker *asker, uint32_t node, const struct question *question,
+                      uint64_t deadline_ns, uint32_t *ret_leader, struct buf *ret_reply,
+                      struct err *err) {
+    if (question->kind == QUESTION_LIST)
+        return ask_list(asker, node, question, deadline_ns, ret_leader, ret_reply, err);
+    struct channel_call call = {question->kind == QUESTION_COMMAND ? META_CALL_COMMAND
+                                                                   : META_CALL_QUERY,
+                                question->group, question->bytes};
+    return channels_call(asker->channels, node, &call, deadline_ns, ret_leader, ret_reply, err);
 }
 
 /* The leader as far as is known, else one of those that should have a voter, in turn. */
@@ -101,7 +117,7 @@ static uint32_t whom_to_ask(struct asker *asker, uint32_t group) {
 static int ask_once(struct asker *asker, struct question *question, uint64_t deadline_ns,
                     struct buf *ret_reply, struct err *err) {
     struct meta *local = asker->local;
-    bool submit = question->type == RPC_META_SUBMIT;
+    bool submit = question->kind == QUESTION_COMMAND;
     uint32_t node = whom_to_ask(asker, question->group), leader = 0;
     question->node = node;
     if (node == 0)

@@ -8,13 +8,20 @@
 struct asker {
     struct meta *local; /* or NULL */
     struct rpc_client *rpc;
+    struct channels *channels;
     struct map_cache *maps;
     atomic_uint leaders[GROUPS_MAX]; /* hints, of groups without a replica here */
     atomic_uint turn;                /* whom to ask when there is no hint */
 };
 
+enum question_kind {
+    QUESTION_COMMAND,
+    QUESTION_RECORD, /* a query that takes moments */
+    QUESTION_LIST    /* one that may take long: it has a connection of its own, if it leaves */
+};
+
 struct question {
-    uint16_t type; /* RPC_META_SUBMIT or RPC_META_QUERY */
+    enum question_kind kind;
     uint32_t group;
     struct span bytes;
     unsigned tries; /* that were made */

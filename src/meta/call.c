@@ -32,7 +32,22 @@ struct call *call_unref(struct call *call) {
     return NULL;
 }
 
+struct call *call_new_owned(enum call_kind kind, uint32_t group, struct span command,
+                            void (*deliver)(struct call *call), void *owner, uint64_t id) {
+    struct call *call = call_new(kind, group, command);
+    atomic_store(&call->refs, 1);
+    call->deliver = deliver;
+    call->owner = owner;
+    call->id = id;
+    return call;
+}
+
 void call_finish(struct call *call, int code) {
+    if (call->deliver != NULL) {
+        call->code = code;
+        call->deliver(call);
+        return;
+    }
     pthread_mutex_lock(&call->mutex);
     call->code = code;
     call->done = true;

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "meta/ask.h"
+#include "meta/channels.h"
 #include "meta/map.h"
 #include "os/clock.h"
 #include "os/random.h"
@@ -69,7 +70,7 @@ static int submit_since(struct meta_client *client, uint32_t group, Pb__Command 
     pb_pack(&bytes, &command->base);
     if (bytes.failed)
         return err_set(err, ERR_NOMEM, "a command");
-    struct question question = {RPC_META_SUBMIT, group, buf_span(&bytes), 0, 0};
+    struct question question = {QUESTION_COMMAND, group, buf_span(&bytes), 0, 0};
     int r = ask(&client->asker, &question, deadline_ns, &answer, err);
     *ret_tries = question.tries;
     if (r != 0)
@@ -102,13 +103,22 @@ int meta_submit(struct meta_client *client, uint32_t group, const Pb__Command *c
 
 /* ---- queries ---- */
 
-static int query_bytes(struct meta_client *client, uint32_t group, struct span query,
-                       uint64_t deadline_ns, struct arena *arena, Pb__Reply **ret_reply,
-                       struct err *err) {
+static int ask_query(struct meta_client *client, struct question *question, uint64_t deadline_ns,
+                     struct arena *arena, Pb__Reply **ret_reply, struct err *err) {
     _cleanup_(buf_finip) struct buf answer = BUF_INIT;
-    struct question question = {RPC_META_QUERY, group, query, 0, 0};
-    int r = ask(&client->asker, &question, deadline_ns, &answer, err);
+    int r = ask(&client->asker, question, deadline_ns, &answer, err);
     return r != 0 ? r : open_reply(buf_span(&answer), arena, ret_reply, err);
+}
+
+static enum question_kind kind_of(const Pb__Query *query) {
+    switch (query->op_case) {
+    case PB__QUERY__OP_GET_OBJECT:
+    case PB__QUERY__OP_GET_BUCKET:
+    case PB__QUERY__OP_GET_JOB:
+        return QUESTION_RECORD;
+    default:
+        return QUESTION_LIST;
+    }
 }
 
 int meta_query(struct meta_client *client, uint32_t group, const Pb__Query *query,
@@ -117,7 +127,8 @@ int meta_query(struct meta_client *client, uint32_t group, const Pb__Query *quer
     pb_pack(&bytes, &query->base);
     if (bytes.failed)
         return err_set(err, ERR_NOMEM, "a query");
-    return query_bytes(client, group, buf_span(&bytes), deadline_ns, arena, ret_reply, err);
+    struct question question = {kind_of(query), group, buf_span(&bytes), 0, 0};
+    return ask_query(client, &question, deadline_ns, arena, ret_reply, err);
 }
 
 /* ---- the map ---- */
@@ -128,7 +139,8 @@ static void map_fetch(struct meta_client *client, uint64_t deadline_ns) {
     arena_init(&arena, MAP_BYTES_MAX);
     map_query_pack(&query);
     Pb__Reply *reply;
-    int r = query_bytes(client, META_ROOT, buf_span(&query), deadline_ns, &arena, &reply, NULL);
+    struct question question = {QUESTION_LIST, META_ROOT, buf_span(&query), 0, 0};
+    int r = ask_query(client, &question, deadline_ns, &arena, &reply, NULL);
     if (r == 0 && reply->map != NULL)
         map_cache_offer(client->asker.maps, reply->map,
                         NULL); /* what cannot be understood is not taken */
@@ -170,6 +182,10 @@ static void *poll_map(void *argument) {
 
 /* ---- lifetime ---- */
 
+static void leader_changed(void *context, uint32_t group, uint32_t leader) {
+    channels_set_leader(context, group, leader);
+}
+
 struct meta_client *meta_client_new(struct meta *local, struct rpc_client *rpc,
                                     struct map_cache *maps) {
     struct meta_client *client = calloc(1, sizeof *client);
@@ -177,7 +193,10 @@ struct meta_client *meta_client_new(struct meta *local, struct rpc_client *rpc,
         return NULL;
     client->asker.local = local;
     client->asker.rpc = rpc;
+    client->asker.channels = channels_new(rpc);
     client->asker.maps = maps;
+    if (local != NULL)
+        meta_watch_leaders(local, leader_changed, client->asker.channels);
     pthread_mutex_init(&client->mutex, NULL);
     clock_cond_init(&client->stopped);
     if (pthread_create(&client->poller, NULL, poll_map, client) != 0)
@@ -193,6 +212,9 @@ struct meta_client *meta_client_free(struct meta_client *client) {
     pthread_cond_signal(&client->stopped);
     pthread_mutex_unlock(&client->mutex);
     pthread_join(client->poller, NULL);
+    if (client->asker.local != NULL)
+        meta_watch_leaders(client->asker.local, NULL, NULL);
+    channels_free(client->asker.channels);
     free(client);
     return NULL;
 }

@@ -26,6 +26,7 @@ struct fake { /* the node */
     uint64_t slot; /* at which it answers */
     /* what came */
     uint32_t count;
+    struct meta_call call; /* the last */
     uint64_t since[ANSWERS_MAX];
     uint8_t ids[ANSWERS_MAX][16];
 
@@ -49,37 +50,44 @@ static void note(struct fake *fake, struct span bytes) {
     arena_fini(&arena);
 }
 
-static int answer(struct rpc_conn *conn, struct meta_answer head, struct span rest) {
+static int answer(struct fake *fake, struct rpc_conn *conn, int code, struct span rest) {
+    struct meta_call_answer head = {.id = fake->call.id,
+                                    .code = code,
+                                    .leader = code == ERR_NOT_LEADER ? 0 : 1,
+                                    .size = (uint32_t)rest.size};
     struct iovec iov[] = {{&head, sizeof head}, {(char *)(uintptr_t)rest.data, rest.size}};
-    return rpc_send(conn, RPC_META_REPLY, iov, 2, clock_deadline_ms(WAIT_MS), NULL);
+    return rpc_send(conn, RPC_META_ANSWERS, iov, 2, clock_deadline_ms(WAIT_MS), NULL);
 }
 
-static int answer_reply(struct rpc_conn *conn, int code, uint64_t slot) {
+static int answer_reply(struct fake *fake, struct rpc_conn *conn, int code) {
     _cleanup_(buf_finip) struct buf bytes = BUF_INIT;
     Pb__Reply reply = PB__REPLY__INIT;
     reply.code = code;
-    reply.slot = slot;
+    reply.slot = fake->slot;
     pb_pack(&bytes, &reply.base);
-    return answer(conn, (struct meta_answer){0, 1}, buf_span(&bytes));
+    return answer(fake, conn, 0, buf_span(&bytes));
 }
 
 static int handle(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
     (void)type;
     struct fake *fake = context;
-    size_t head = sizeof(struct meta_request);
     enum manner manner = fake->manners[fake->count];
-    note(fake, (struct span){body->data + head, body->size - head});
+    assert_true(body->size >= sizeof fake->call);
+    memcpy(&fake->call, body->data, sizeof fake->call);
+    assert_int_equal(fake->call.kind, META_CALL_COMMAND);
+    assert_int_equal(body->size, sizeof fake->call + fake->call.size);
+    note(fake, (struct span){body->data + sizeof fake->call, fake->call.size});
     switch (manner) {
     case CARRIED_OUT:
-        return answer_reply(conn, 0, fake->slot);
+        return answer_reply(fake, conn, 0);
     case FORGOTTEN:
-        return answer_reply(conn, ERR_FORGOTTEN, fake->slot);
+        return answer_reply(fake, conn, ERR_FORGOTTEN);
     case NOT_LEADER:
-        return answer(conn, (struct meta_answer){ERR_NOT_LEADER, 0}, span_of("another does"));
+        return answer(fake, conn, ERR_NOT_LEADER, span_of("another does"));
     case NOSPACE:
-        return answer(conn, (struct meta_answer){ERR_NOSPACE, 1}, span_of("no room"));
+        return answer(fake, conn, ERR_NOSPACE, span_of("no room"));
     case CUT_OFF:
-        return answer(conn, (struct meta_answer){0, 1}, span_of("\xff"));
+        return answer(fake, conn, 0, span_of("\xff"));
     default:
         return ERR_PROTOCOL; /* the connection is closed */
     }
@@ -97,7 +105,7 @@ static void begin(struct fake *fake) {
     self.node_id = 2;
     assert_int_equal(net_listen("127.0.0.1:0", &fd, fake->address, NULL), 0);
     fake->server = rpc_server_new(&node);
-    rpc_server_handle(fake->server, RPC_META_SUBMIT, handle, fake);
+    rpc_server_handle(fake->server, RPC_META_CALLS, handle, fake);
     assert_int_equal(rpc_server_start(fake->server, fd, NULL), 0);
     fake->rpc = rpc_client_new(&self, resolve, fake);
     struct place_map *map = place_map_new(1, 4, 1);

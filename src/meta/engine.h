@@ -2,8 +2,8 @@
  *
  *   request threads --call--> mailbox -> replica thread: core/drive of all groups
  *   peers' handlers --message--^   ^         |append     |send            |apply
- *                                  |        wal       peer threads     applier thread -> store
- *                                  +--durable-+          (rpc)            |
+ *                                  |        wal     peers (rpc)        applier thread -> store
+ *                                  +--durable-+                           |
  *                                  +--applied-----------------------------+--> calls answered
  *
  * The replica thread never waits for a disk, a socket or the state store. */
@@ -114,9 +114,14 @@ struct meta {
     uint64_t pending_end;
     uint64_t last_lsn;
     uint64_t durable_lsn;
+    uint64_t round_ns; /* when commands were last proposed */
     uint64_t replayed; /* items of the log at the start */
     bool alone;        /* nobody else has what this node loses */
     struct list trims; /* calls that wait for their checkpoints */
+
+    pthread_mutex_t watch_mutex; /* of the next two: meta_watch_leaders */
+    void (*leader_changed)(void *context, uint32_t group, uint32_t leader);
+    void *leader_context;
 
     struct server_of_slots *slot_server;
     enum paxos_space space; /* as last told; the keeper's */
@@ -142,6 +147,7 @@ void replica_fini(struct meta *meta); /* after the log was closed */
 struct drive_io replica_io(struct group *group);
 void replica_note_slot(struct group *group, uint64_t slot, uint64_t lsn);
 void replica_tell_applied(struct group *group, uint64_t now_ns);
+void replica_publish_leader(struct group *group, uint32_t leader);
 
 /* ---- host.c: replicas come and go ---- */
 
@@ -191,12 +197,15 @@ void peers_stop(struct peers *peers);
 /* Made if need be; NULL only beyond PEERS_MAX. Not for this node. Any thread. */
 struct peer *peers_get(struct meta *meta, uint32_t node);
 struct peer *peers_find(struct meta *meta, uint32_t node); /* NULL when there is none */
+void peers_flush(struct meta *meta);
 void peers_send_flushed(struct meta *meta);
 
 /* ---- propose.c: calls become slots, slots become answers ---- */
 
 void propose_call(struct group *group, struct call *call, uint64_t now_ns);
 void propose_waiting(struct group *group, uint64_t now_ns);
+/* When the commands that wait in all groups may be proposed. */
+uint64_t propose_round_ns(const struct meta *meta);
 void propose_config(struct group *group, const struct paxos_config *config, uint64_t now_ns);
 void propose_fail_waiting(struct group *group, int code);
 void propose_fail_all(struct group *group, int code); /* proposed ones as well */
@@ -239,6 +248,11 @@ int meta_local_submit(struct meta *meta, uint32_t group, struct span command, ui
                       struct buf *ret_reply, struct err *err);
 int meta_local_query(struct meta *meta, uint32_t group, struct span query, uint64_t deadline_ns,
                      struct buf *ret_reply, struct err *err);
+/* ERR_INVALID: there is no such group. */
+int meta_local_check_group(const struct meta *meta, uint32_t group, struct err *err);
+/* Whether the command may be proposed: the like, ERR_LIMIT, ERR_NOSPACE. */
+int meta_local_check_submit(const struct meta *meta, uint32_t group, struct span command,
+                            struct err *err);
 /* As this replica has it, which may be old. */
 int meta_local_stale_query(struct meta *meta, uint32_t group, struct span query,
                            struct buf *ret_reply, struct err *err);
@@ -249,8 +263,18 @@ void meta_local_command(struct meta *meta, uint32_t group, Pb__Command *command,
 uint64_t meta_local_applied(const struct meta *meta, uint32_t group); /* slot */
 uint32_t meta_local_leader(const struct meta *meta, uint32_t group);  /* 0 = unknown */
 bool meta_local_leads(const struct meta *meta, uint32_t group);
+/* Whenever another node leads a group here, or none is known to (0), the function is called, in the
+ * replica thread. NULL: no longer, once this returns. */
+void meta_watch_leaders(struct meta *meta,
+                        void (*changed)(void *context, uint32_t group, uint32_t leader),
+                        void *context);
 /* A moment of the group's state, and where in the store it is. */
 struct kv_snapshot *state_snapshot(struct meta *meta, uint32_t group, uint32_t *ret_space);
+
+/* ---- remote.c: calls of another node, many under way at once ---- */
+
+/* The handler of RPC_META_CALLS (meta/channel.h is the other end). */
+int remote_serve(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body);
 
 /* ---- server.c: what other nodes ask ---- */
 

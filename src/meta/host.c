@@ -140,7 +140,7 @@ static void end(struct group *group) {
     atomic_store(&group->hosted, false);
     atomic_store(&group->leads, false);
     atomic_store(&group->read_free, false);
-    atomic_store(&group->leader, 0);
+    replica_publish_leader(group, 0);
     atomic_store(&group->erasing, true);
     host_fini(group);
     applier_queue_erase(group);

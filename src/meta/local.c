@@ -23,20 +23,26 @@ static int ask(struct meta *meta, enum call_kind kind, uint32_t group, struct sp
     return r != 0 ? err_set(err, r, "group %u: %s", group, err_text(r)) : 0;
 }
 
-static int check_group(const struct meta *meta, uint32_t group, struct err *err) {
+int meta_local_check_group(const struct meta *meta, uint32_t group, struct err *err) {
     return group < meta->group_count ? 0 : err_set(err, ERR_INVALID, "there is no group %u", group);
 }
 
-int meta_local_submit(struct meta *meta, uint32_t group, struct span command, uint64_t deadline_ns,
-                      struct buf *ret_reply, struct err *err) {
-    int r = check_group(meta, group, err);
+int meta_local_check_submit(const struct meta *meta, uint32_t group, struct span command,
+                            struct err *err) {
+    int r = meta_local_check_group(meta, group, err);
     if (r != 0)
         return r;
     if (command.size > COMMAND_BYTES_MAX)
         return err_set(err, ERR_LIMIT, "a command of %zu bytes", command.size);
     if (atomic_load(&meta->groups[group].full) && catalog_grows(command))
         return err_set(err, ERR_NOSPACE, "the disks of the catalogue are full");
-    return ask(meta, CALL_SUBMIT, group, command, deadline_ns, ret_reply, err);
+    return 0;
+}
+
+int meta_local_submit(struct meta *meta, uint32_t group, struct span command, uint64_t deadline_ns,
+                      struct buf *ret_reply, struct err *err) {
+    int r = meta_local_check_submit(meta, group, command, err);
+    return r != 0 ? r : ask(meta, CALL_SUBMIT, group, command, deadline_ns, ret_reply, err);
 }
 
 void meta_local_command(struct meta *meta, uint32_t group, Pb__Command *command,
@@ -76,7 +82,7 @@ int meta_local_stale_query(struct meta *meta, uint32_t group, struct span query,
 /* A single voter that leads needs to ask nobody (core/paxos.h, "A reader on another thread"). */
 int meta_local_query(struct meta *meta, uint32_t group, struct span query, uint64_t deadline_ns,
                      struct buf *ret_reply, struct err *err) {
-    int r = check_group(meta, group, err);
+    int r = meta_local_check_group(meta, group, err);
     if (r == 0 && !atomic_load(&meta->groups[group].read_free))
         r = ask(meta, CALL_READ, group, (struct span){0}, deadline_ns, NULL, err);
     return r != 0 ? r : meta_local_stale_query(meta, group, query, ret_reply, err);
@@ -88,6 +94,15 @@ uint64_t meta_local_applied(const struct meta *meta, uint32_t group) {
 
 uint32_t meta_local_leader(const struct meta *meta, uint32_t group) {
     return group < meta->group_count ? atomic_load(&meta->groups[group].leader) : 0;
+}
+
+void meta_watch_leaders(struct meta *meta,
+                        void (*changed)(void *context, uint32_t group, uint32_t leader),
+                        void *context) {
+    pthread_mutex_lock(&meta->watch_mutex);
+    meta->leader_changed = changed;
+    meta->leader_context = context;
+    pthread_mutex_unlock(&meta->watch_mutex);
 }
 
 bool meta_local_leads(const struct meta *meta, uint32_t group) {

@@ -39,14 +39,20 @@ static void post_end(struct mailbox *mailbox) {
         pthread_cond_signal(&mailbox->posted);
 }
 
-void mailbox_post_call(struct mailbox *mailbox, struct call *call) {
+void mailbox_post_calls(struct mailbox *mailbox, struct list *calls) {
     post_begin(mailbox);
-    bool closed = mailbox->closed;
-    if (!closed)
-        list_add_tail(&mailbox->mail.calls, &call->node);
+    if (!mailbox->closed)
+        list_append(&mailbox->mail.calls, calls);
     post_end(mailbox);
-    if (closed)
-        call_finish(call, ERR_SHUTDOWN);
+    for (struct list *node; (node = list_pop_head(calls)) != NULL;)
+        call_finish(LIST_ENTRY(node, struct call, node), ERR_SHUTDOWN);
+}
+
+void mailbox_post_call(struct mailbox *mailbox, struct call *call) {
+    struct list calls;
+    list_init(&calls);
+    list_add_tail(&calls, &call->node);
+    mailbox_post_calls(mailbox, &calls);
 }
 
 void mailbox_post_message(struct mailbox *mailbox, struct paxos_message *message) {
@@ -75,7 +81,10 @@ void mailbox_post_durable(struct mailbox *mailbox, uint64_t lsn) {
 void mailbox_post_applied(struct mailbox *mailbox) {
     post_begin(mailbox);
     mailbox->mail.applied = true;
-    post_end(mailbox);
+    if (mailbox->heeding)
+        post_end(mailbox);
+    else
+        pthread_mutex_unlock(&mailbox->mutex);
 }
 
 void mailbox_post_reset(struct mailbox *mailbox, uint32_t node) {
@@ -97,31 +106,27 @@ bool mailbox_is_closed(struct mailbox *mailbox) {
     return closed;
 }
 
-static bool mail_is_empty(const struct mail *mail) {
+static bool mail_is_empty(const struct mail *mail, bool heed_applied) {
     return list_is_empty(&mail->calls) && list_is_empty(&mail->messages) &&
-           mail->durable_lsn == 0 && mail->reset_nodes == 0 && !mail->applied && !mail->stopping;
+           mail->durable_lsn == 0 && mail->reset_nodes == 0 && !(heed_applied && mail->applied) &&
+           !mail->stopping;
 }
 
-static void list_move(struct list *from, struct list *to) {
-    list_init(to);
-    if (list_is_empty(from))
-        return;
-    *to = *from;
-    to->next->prev = to->prev->next = to;
-    list_init(from);
-}
-
-void mailbox_take(struct mailbox *mailbox, uint64_t deadline_ns, struct mail *ret_mail) {
+void mailbox_take(struct mailbox *mailbox, uint64_t deadline_ns, bool heed_applied,
+                  struct mail *ret_mail) {
     pthread_mutex_lock(&mailbox->mutex);
+    mailbox->heeding = heed_applied;
     bool in_time = true;
-    while (in_time && mail_is_empty(&mailbox->mail)) {
+    while (in_time && mail_is_empty(&mailbox->mail, heed_applied)) {
         mailbox->waiting = true;
         in_time = clock_cond_wait(&mailbox->posted, &mailbox->mutex, deadline_ns);
     }
     mailbox->waiting = false;
     *ret_mail = mailbox->mail;
-    list_move(&mailbox->mail.calls, &ret_mail->calls);
-    list_move(&mailbox->mail.messages, &ret_mail->messages);
+    list_init(&ret_mail->calls);
+    list_init(&ret_mail->messages);
+    list_append(&ret_mail->calls, &mailbox->mail.calls);
+    list_append(&ret_mail->messages, &mailbox->mail.messages);
     mail_init(&mailbox->mail);
     mailbox->message_bytes = 0;
     pthread_mutex_unlock(&mailbox->mutex);

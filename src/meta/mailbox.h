@@ -36,7 +36,8 @@ struct mailbox {
     pthread_cond_t posted;
     struct mail mail;
     size_t message_bytes;
-    bool waiting; /* the taker is asleep */
+    bool waiting; /* the taker is asleep, */
+    bool heeding; /* and is to be woken by slots that were applied */
     bool closed;  /* calls are answered ERR_SHUTDOWN, messages dropped */
 };
 
@@ -44,6 +45,7 @@ void mailbox_init(struct mailbox *mailbox);
 void mailbox_fini(struct mailbox *mailbox); /* nothing may be in it */
 
 void mailbox_post_call(struct mailbox *mailbox, struct call *call);
+void mailbox_post_calls(struct mailbox *mailbox, struct list *calls); /* all; it is empty then */
 void mailbox_post_message(struct mailbox *mailbox,
                           struct paxos_message *message); /* takes it over */
 void mailbox_post_durable(struct mailbox *mailbox, uint64_t lsn);
@@ -53,7 +55,9 @@ void mailbox_post_stop(struct mailbox *mailbox); /* and closes it */
 
 bool mailbox_is_closed(struct mailbox *mailbox);
 
-/* Waits for mail until the deadline, then takes all there is; ret_mail's lists are set up here. */
-void mailbox_take(struct mailbox *mailbox, uint64_t deadline_ns, struct mail *ret_mail);
+/* Waits for mail until the deadline, then takes all there is; ret_mail's lists are set up here.
+ * Unless heed_applied, that slots were applied is told with other mail. */
+void mailbox_take(struct mailbox *mailbox, uint64_t deadline_ns, bool heed_applied,
+                  struct mail *ret_mail);
 
 #endif

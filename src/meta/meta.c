@@ -37,6 +37,7 @@ static struct meta *meta_new(const struct meta_options *options) {
     mailbox_init(&meta->mailbox);
     peers_init(&meta->peers);
     pthread_mutex_init(&meta->host_mutex, NULL);
+    pthread_mutex_init(&meta->watch_mutex, NULL);
     meta->maps = options->maps;
     meta->keep_bytes = options->keep_bytes > 0 ? options->keep_bytes : KEEP_BYTES;
     return meta;
@@ -53,6 +54,7 @@ static struct meta *meta_free(struct meta *meta) {
     mailbox_fini(&meta->mailbox);
     replicas_close(&meta->replicas);
     pthread_mutex_destroy(&meta->host_mutex);
+    pthread_mutex_destroy(&meta->watch_mutex);
     free(meta->groups);
     free(meta->dir);
     free(meta);

@@ -21,8 +21,10 @@ struct peer {
     struct meta *meta;
     uint32_t node;
     pthread_t thread;
-    struct rpc_conn *conn; /* the thread's; NULL = none */
-    uint64_t retry_ns;     /* not connected before */
+    struct rpc_conn *conn; /* the sender's, as the next two; NULL = none */
+    struct buf frame;
+    struct buf rest;   /* of a frame, to be sent before others */
+    uint64_t retry_ns; /* the thread's: not connected before */
     atomic_uint refusals;
     _Atomic uint64_t heard_ns;
     _Atomic uint64_t flushed_slots[GROUPS_MAX]; /* that its state store holds durably, as it said */
@@ -34,6 +36,7 @@ struct peer {
     uint32_t count;
     size_t bytes;
     bool flushed;
+    bool sending; /* somebody does */
     bool stopping;
 };
 
@@ -44,7 +47,6 @@ void peer_send(struct peer *peer, struct paxos_message *message) {
     if (room) {
         peer->queue[(peer->first + peer->count++) % QUEUE_MAX] = message;
         peer->bytes += size;
-        pthread_cond_signal(&peer->queued);
     }
     pthread_mutex_unlock(&peer->mutex);
     if (!room)
@@ -120,14 +122,14 @@ int peer_item_next(struct span *body, enum peer_item *ret_kind, struct span *ret
     return 0;
 }
 
-/* ---- the thread ---- */
+static bool has_work(const struct peer *peer) {
+    return peer->count > 0 || peer->flushed || peer->rest.size > 0;
+}
 
-/* Fills a frame from the queue; false when the peer is being stopped. */
-static bool frame_gather(struct peer *peer, struct buf *frame) {
+/* Fills the frame from the queue. The mutex is held, but not all the time. */
+static void frame_gather(struct peer *peer) {
+    struct buf *frame = &peer->frame;
     buf_clear(frame);
-    pthread_mutex_lock(&peer->mutex);
-    while (peer->count == 0 && !peer->flushed && !peer->stopping)
-        pthread_cond_wait(&peer->queued, &peer->mutex);
     if (peer->flushed)
         flushed_add(peer->meta, frame);
     peer->flushed = false;
@@ -140,10 +142,40 @@ static bool frame_gather(struct peer *peer, struct buf *frame) {
         message_add(frame, message);
         pthread_mutex_lock(&peer->mutex);
     }
-    bool stopping = peer->stopping;
-    pthread_mutex_unlock(&peer->mutex);
-    return !stopping;
 }
+
+static void disconnect(struct peer *peer) {
+    rpc_release(peer->meta->client, peer->conn, false);
+    peer->conn = NULL;
+    buf_clear(&peer->rest);
+    mailbox_post_reset(&peer->meta->mailbox, peer->node);
+}
+
+/* ---- whoever flushes ---- */
+
+static void frame_send_now(struct peer *peer) {
+    if (peer->frame.failed)
+        return;
+    if (rpc_send_now(peer->conn, RPC_PAXOS, buf_span(&peer->frame), &peer->rest, NULL) != 0)
+        disconnect(peer);
+}
+
+void peer_flush(struct peer *peer) {
+    pthread_mutex_lock(&peer->mutex);
+    if (!peer->sending && peer->conn != NULL && peer->rest.size == 0 && has_work(peer)) {
+        peer->sending = true;
+        frame_gather(peer);
+        pthread_mutex_unlock(&peer->mutex);
+        frame_send_now(peer);
+        pthread_mutex_lock(&peer->mutex);
+        peer->sending = false;
+    }
+    if (!peer->sending && has_work(peer)) /* who is sending looks again */
+        pthread_cond_signal(&peer->queued);
+    pthread_mutex_unlock(&peer->mutex);
+}
+
+/* ---- the thread ---- */
 
 static bool peer_connect(struct peer *peer) {
     if (peer->conn != NULL)
@@ -160,24 +192,36 @@ static bool peer_connect(struct peer *peer) {
     return r == 0;
 }
 
-static void frame_send(struct peer *peer, const struct buf *frame) {
-    if (frame->failed || frame->size == 0 || !peer_connect(peer))
-        return;
-    struct iovec iov = {frame->data, frame->size};
-    if (rpc_send(peer->conn, RPC_PAXOS, &iov, 1, clock_deadline_ms(SEND_MS), NULL) == 0)
-        return;
-    rpc_release(peer->meta->client, peer->conn, false);
-    peer->conn = NULL;
-    mailbox_post_reset(&peer->meta->mailbox, peer->node);
+static void frame_send(struct peer *peer) {
+    uint64_t deadline_ns = clock_deadline_ms(SEND_MS);
+    struct iovec iov = {peer->frame.data, peer->frame.size};
+    int r = 0;
+    if (peer->rest.size > 0)
+        r = rpc_send_rest(peer->conn, buf_span(&peer->rest), deadline_ns, NULL);
+    if (r == 0 && iov.iov_len > 0)
+        r = rpc_send(peer->conn, RPC_PAXOS, &iov, 1, deadline_ns, NULL);
+    if (r != 0)
+        disconnect(peer);
+    buf_clear(&peer->rest);
 }
 
 static void *send_frames(void *argument) {
     struct peer *peer = argument;
-    struct buf frame = {.limit = RPC_BODY_MAX};
-    while (frame_gather(peer, &frame))
-        frame_send(peer, &frame);
-    buf_fini(&frame);
-    rpc_release(peer->meta->client, peer->conn, false);
+    pthread_mutex_lock(&peer->mutex);
+    while (!peer->stopping) {
+        if (peer->sending || !has_work(peer)) {
+            pthread_cond_wait(&peer->queued, &peer->mutex);
+            continue;
+        }
+        peer->sending = true;
+        frame_gather(peer);
+        pthread_mutex_unlock(&peer->mutex);
+        if (!peer->frame.failed && peer_connect(peer)) /* else it is lost */
+            frame_send(peer);
+        pthread_mutex_lock(&peer->mutex);
+        peer->sending = false;
+    }
+    pthread_mutex_unlock(&peer->mutex);
     return NULL;
 }
 
@@ -187,6 +231,7 @@ struct peer *peer_start(struct meta *meta, uint32_t node) {
         panic("out of memory for a peer");
     peer->meta = meta;
     peer->node = node;
+    peer->frame.limit = RPC_BODY_MAX;
     pthread_mutex_init(&peer->mutex, NULL);
     pthread_cond_init(&peer->queued, NULL);
     if (pthread_create(&peer->thread, NULL, send_frames, peer) != 0)
@@ -202,6 +247,9 @@ struct peer *peer_stop(struct peer *peer) {
     pthread_cond_signal(&peer->queued);
     pthread_mutex_unlock(&peer->mutex);
     pthread_join(peer->thread, NULL);
+    rpc_release(peer->meta->client, peer->conn, false);
+    buf_fini(&peer->frame);
+    buf_fini(&peer->rest);
     for (; peer->count > 0; peer->count--, peer->first = (peer->first + 1) % QUEUE_MAX)
         paxos_message_free(peer->queue[peer->first]);
     free(peer);

@@ -1,6 +1,7 @@
-/* One thread that sends a peer what the replica thread has for it: many messages in a frame, over a
- * connection of its own, made anew when it breaks. Sending never blocks: what does not fit in the
- * queue is dropped, as networks do.
+/* Sending to a peer what the replica thread has for it: many messages in a frame, over a connection
+ * of its own. As long as that takes it all, nobody waits and the replica thread sends; a thread of
+ * the peer connects, anew when it breaks, and sends what must wait. What does not fit in the queue
+ * is dropped, as networks do.
  *
  * A frame RPC_PAXOS holds items, {u32 size, u32 kind, bytes}. */
 #ifndef QUERN_META_PEER_H
@@ -24,8 +25,11 @@ enum peer_item {
 struct peer *peer_start(struct meta *meta, uint32_t node);
 struct peer *peer_stop(struct peer *peer); /* NULL is fine */
 
-/* Takes over the message. */
+/* Takes over the message; it is sent with the next peer_flush, or by the thread. */
 void peer_send(struct peer *peer, struct paxos_message *message);
+/* Sends what was given to peer_send, as far as that goes without waiting: the thread does the rest.
+ * Any thread. */
+void peer_flush(struct peer *peer);
 /* Tells the peer what is flushed here, soon. */
 void peer_send_flushed(struct peer *peer);
 /* How often in a row the peer refused a connection; 0 after one was made. Any thread. */

@@ -43,6 +43,13 @@ struct peer *peers_get(struct meta *meta, uint32_t node) {
     return peer;
 }
 
+void peers_flush(struct meta *meta) {
+    pthread_mutex_lock(&meta->peers.mutex);
+    for (uint32_t i = 0; i < meta->peers.count; i++)
+        peer_flush(meta->peers.list[i]);
+    pthread_mutex_unlock(&meta->peers.mutex);
+}
+
 void peers_send_flushed(struct meta *meta) {
     pthread_mutex_lock(&meta->peers.mutex);
     for (uint32_t i = 0; i < meta->peers.count; i++)

@@ -1,13 +1,16 @@
-/* Natural batching: while slots of a group are on their way, commands gather, and become the next
- * slot together. */
+/* Natural batching: while slots are on their way, commands gather, and become the next slots
+ * together: of all groups at once, so that one write to the log and one frame to each peer carry
+ * them all. */
 #include <stdlib.h>
 
 #include "base/assert.h"
 #include "meta/batch.h"
 #include "meta/call.h"
 #include "meta/engine.h"
+#include "os/clock.h"
 
 #define IN_FLIGHT_MAX 4u                          /* slots; beyond it commands gather */
+#define ROUND_MS 2                                /* slots of a group may take long: not longer */
 #define EAGER_BYTES ((size_t)PAXOS_VALUE_MAX / 4) /* gathered so much: do not wait */
 
 static size_t call_size(const struct call *call) {
@@ -96,6 +99,7 @@ static void propose_slot(struct group *group, uint64_t now_ns) {
     paxos_value_seal(value);
     list_add_tail(&group->proposals, &proposal->node);
     group->in_flight++;
+    group->meta->round_ns = now_ns;
     drive_propose(group->drive, now_ns, value, (uintptr_t)proposal,
                   atomic_load(&group->full)); /* what came this far may go on: meta/local.c */
 }
@@ -108,6 +112,13 @@ void propose_config(struct group *group, const struct paxos_config *config, uint
     list_add_tail(&group->proposals, &proposal->node);
     group->in_flight++;
     drive_reconfigure(group->drive, now_ns, config, (uintptr_t)proposal);
+}
+
+uint64_t propose_round_ns(const struct meta *meta) {
+    for (uint32_t g = 0; g < meta->group_count; g++)
+        if (meta->groups[g].in_flight > 0)
+            return meta->round_ns + ROUND_MS * NS_PER_MS;
+    return 0;
 }
 
 void propose_waiting(struct group *group, uint64_t now_ns) {

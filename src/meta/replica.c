@@ -10,6 +10,7 @@
 #include "os/clock.h"
 
 #define PENDING_ROOM_MIN 1024u
+#define BEHIND_MANY 64u /* chosen slots; the core goes on up to PAXOS_APPLY_LAG */
 
 /* ---- what the drives want done ---- */
 
@@ -122,11 +123,21 @@ struct drive_io replica_io(struct group *group) {
 
 /* ---- what the drives are told ---- */
 
+void replica_publish_leader(struct group *group, uint32_t leader) {
+    struct meta *meta = group->meta;
+    if (atomic_exchange(&group->leader, leader) == leader)
+        return;
+    pthread_mutex_lock(&meta->watch_mutex);
+    if (meta->leader_changed != NULL)
+        meta->leader_changed(meta->leader_context, group->number, leader);
+    pthread_mutex_unlock(&meta->watch_mutex);
+}
+
 /* What readers on other threads go by (core/paxos.h). */
 static void publish(struct group *group) {
     struct paxos_status status;
     paxos_status(drive_paxos(group->drive), &status);
-    atomic_store(&group->leader, status.leads ? group->meta->identity.node_id : status.leader);
+    replica_publish_leader(group, status.leads ? group->meta->identity.node_id : status.leader);
     atomic_store(&group->leads, status.leads);
     atomic_store(&group->votes, status.voter);
     atomic_store(&group->read_free, status.read_free);
@@ -271,9 +282,13 @@ static void take_mail(struct meta *meta, struct mail *mail, uint64_t now_ns) {
         take_call(meta, LIST_ENTRY(node, struct call, node), now_ns);
 }
 
+static uint64_t sooner(uint64_t a_ns, uint64_t b_ns) {
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
 /* Timers, what gathered, what others may see; returns when a timer is due next. */
 static uint64_t tend_groups(struct meta *meta, uint64_t now_ns) {
-    uint64_t next_ns = DEADLINE_NONE;
+    uint64_t next_ns = DEADLINE_NONE, round_ns = propose_round_ns(meta);
     for (uint32_t g = 0; g < meta->group_count; g++) {
         struct group *group = &meta->groups[g];
         if (group->drive == NULL)
@@ -283,11 +298,26 @@ static uint64_t tend_groups(struct meta *meta, uint64_t now_ns) {
         publish(group);
         if (!atomic_load(&group->leads))
             propose_fail_waiting(group, ERR_NOT_LEADER);
-        propose_waiting(group, now_ns);
-        uint64_t tick_ns = paxos_next_tick(drive_paxos(group->drive));
-        next_ns = tick_ns < next_ns ? tick_ns : next_ns;
+        if (round_ns <= now_ns)
+            propose_waiting(group, now_ns);
+        else if (group->waiting_count > 0)
+            next_ns = sooner(next_ns, round_ns);
+        next_ns = sooner(next_ns, paxos_next_tick(drive_paxos(group->drive)));
     }
     return next_ns;
+}
+
+/* What was applied matters at once to readers, to commands that are put off, and to a state that
+ * shall be replaced. Else the next timer is soon enough, and a wake-up is saved. */
+static bool waits_for_applied(struct meta *meta) {
+    for (uint32_t g = 0; g < meta->group_count; g++) {
+        const struct group *group = &meta->groups[g];
+        uint64_t behind = atomic_load(&group->chosen_upto) - group->applied_told;
+        if (group->drive != NULL && (!list_is_empty(&group->reads) || group->waiting_count > 0 ||
+                                     group->wants_state || behind >= BEHIND_MANY))
+            return true;
+    }
+    return false;
 }
 
 static void *replicate(void *argument) {
@@ -295,7 +325,8 @@ static void *replicate(void *argument) {
     for (;;) {
         struct mail mail;
         uint64_t next_ns = tend_groups(meta, clock_now_ns());
-        mailbox_take(&meta->mailbox, next_ns, &mail);
+        peers_flush(meta);
+        mailbox_take(&meta->mailbox, next_ns, waits_for_applied(meta), &mail);
         take_mail(meta, &mail, clock_now_ns());
         if (mail.stopping)
             return NULL;

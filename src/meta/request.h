@@ -1,13 +1,33 @@
-/* What META_SUBMIT, META_QUERY and META_STATUS carry before the protobuf bytes, and MAKE, DROP and
- * VIEW instead of them. Little-endian, as
- * in memory. */
+/* What META_QUERY, META_CALLS and their answers carry before the protobuf bytes, and STATUS, MAKE,
+ * DROP and VIEW instead of them. Little-endian, as in memory. */
 #ifndef QUERN_META_REQUEST_H
 #define QUERN_META_REQUEST_H
 
 #include <assert.h>
 #include <stdint.h>
 
-struct meta_request { /* then a packed Command or Query */
+/* META_CALLS is a row of these, of any groups; META_ANSWERS of their answers, in any order. */
+struct meta_call { /* then size bytes, a packed Command or Query */
+    uint64_t id;   /* the sender's */
+    uint32_t group;
+    uint32_t size;
+    uint32_t kind; /* enum meta_call_kind */
+    uint32_t zero;
+};
+static_assert(sizeof(struct meta_call) == 24, "on the wire");
+
+enum meta_call_kind { META_CALL_COMMAND = 1, META_CALL_QUERY = 2 };
+
+struct meta_call_answer { /* then size bytes: what follows a struct meta_answer */
+    uint64_t id;
+    int32_t code; /* 0 or an error */
+    uint32_t leader;
+    uint32_t size;
+    uint32_t zero;
+};
+static_assert(sizeof(struct meta_call_answer) == 24, "on the wire");
+
+struct meta_request { /* then a packed Query */
     uint32_t group;
     uint32_t wait_ms; /* the answer is of no use later */
 };

@@ -82,6 +82,15 @@ static bool slot_add(struct server_of_slots *server, struct ask *ask, uint32_t i
     return added;
 }
 
+static void send_answer(struct ask *ask) {
+    if (ask->message->entry_count == 0) {
+        paxos_message_free(ask->message);
+        return;
+    }
+    peer_send(ask->peer, ask->message);
+    peer_flush(ask->peer);
+}
+
 static void *serve_slots(void *argument) {
     struct server_of_slots *server = argument;
     pthread_mutex_lock(&server->mutex);
@@ -96,10 +105,7 @@ static void *serve_slots(void *argument) {
         pthread_mutex_unlock(&server->mutex);
         for (uint32_t i = 0; i < ask.count && slot_add(server, &ask, i); i++)
             ;
-        if (ask.message->entry_count > 0)
-            peer_send(ask.peer, ask.message);
-        else
-            paxos_message_free(ask.message);
+        send_answer(&ask);
         wal_reader_fini(&server->reader); /* rare: its memory is not kept */
         pthread_mutex_lock(&server->mutex);
     }

@@ -71,7 +71,7 @@ static int handle_paxos(void *context, struct rpc_conn *conn, uint16_t type, str
     return r != 0 ? r : ERR_PROTOCOL;
 }
 
-/* ---- calls ---- */
+/* ---- queries ---- */
 
 static int send_answer(struct rpc_conn *conn, struct meta_answer answer, const struct buf *reply,
                        const char *story) {
@@ -81,7 +81,8 @@ static int send_answer(struct rpc_conn *conn, struct meta_answer answer, const s
     return rpc_send(conn, RPC_META_REPLY, iov, 2, clock_deadline_ms(ANSWER_MS), NULL);
 }
 
-static int handle_call(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
+static int handle_query(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
+    (void)type;
     struct meta *meta = context;
     struct meta_request request;
     if (body->size < sizeof request)
@@ -92,8 +93,7 @@ static int handle_call(void *context, struct rpc_conn *conn, uint16_t type, stru
     uint32_t wait_ms = request.wait_ms < WAIT_MS_MAX ? request.wait_ms : WAIT_MS_MAX;
     _cleanup_(buf_finip) struct buf reply = {.limit = RPC_BODY_MAX - sizeof(struct meta_answer)};
     struct err err = {0};
-    int r = (type == RPC_META_SUBMIT ? meta_local_submit : meta_local_query)(
-        meta, request.group, bytes, clock_deadline_ms(wait_ms), &reply, &err);
+    int r = meta_local_query(meta, request.group, bytes, clock_deadline_ms(wait_ms), &reply, &err);
     struct meta_answer answer = {r, meta_local_leader(meta, request.group)};
     return send_answer(conn, answer, &reply, err_message(&err, r));
 }
@@ -151,8 +151,8 @@ static int handle_view(void *context, struct rpc_conn *conn, uint16_t type, stru
 
 void server_add_handlers(struct meta *meta, struct rpc_server *server) {
     rpc_server_handle(server, RPC_PAXOS, handle_paxos, meta);
-    rpc_server_handle(server, RPC_META_SUBMIT, handle_call, meta);
-    rpc_server_handle(server, RPC_META_QUERY, handle_call, meta);
+    rpc_server_handle(server, RPC_META_CALLS, remote_serve, meta);
+    rpc_server_handle(server, RPC_META_QUERY, handle_query, meta);
     rpc_server_handle(server, RPC_META_STATUS, handle_status, meta);
     rpc_server_handle(server, RPC_META_MAKE, handle_host, meta);
     rpc_server_handle(server, RPC_META_DROP, handle_host, meta);

@@ -217,6 +217,20 @@ int net_write_all(int fd, struct iovec *iov, int count, uint64_t deadline_ns, st
     return 0;
 }
 
+int net_write_now(int fd, struct iovec *iov, int count, struct err *err) {
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+    ssize_t put;
+    do
+        put = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (put < 0 && errno == EINTR);
+    if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        return err_errno(err, errno, "send");
+    int done = iov_advance(iov, count, put > 0 ? (size_t)put : 0);
+    for (int i = 0; i < done; i++)
+        iov[i].iov_len = 0;
+    return 0;
+}
+
 int net_write(int fd, const void *data, size_t size, uint64_t deadline_ns, struct err *err) {
     struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
     return net_write_all(fd, &iov, 1, deadline_ns, err);

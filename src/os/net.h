@@ -29,6 +29,8 @@ int net_read_all(int fd, void *data, size_t size, uint64_t deadline_ns,
                  struct err *err); /* early end: ERR_CLOSED */
 /* Writes everything; the iovec array is used up (altered) on the way. */
 int net_write_all(int fd, struct iovec *iov, int count, uint64_t deadline_ns, struct err *err);
+/* Writes what goes without waiting; the rest is what iov then describes. */
+int net_write_now(int fd, struct iovec *iov, int count, struct err *err);
 int net_write(int fd, const void *data, size_t size, uint64_t deadline_ns, struct err *err);
 
 #endif

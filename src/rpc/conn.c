@@ -1,11 +1,15 @@
 /* Frames over one connection. */
 #include "rpc/conn.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/assert.h"
 #include "base/crc.h"
+#include "os/clock.h"
 #include "os/net.h"
 
 #define PARTS_MAX 8
@@ -30,7 +34,7 @@ int rpc_conn_fd(const struct rpc_conn *conn) {
 
 /* Whatever fails leaves the two ends out of step. */
 static int conn_break(struct rpc_conn *conn, int rc) {
-    conn->broken = true;
+    atomic_store(&conn->broken, true);
     return rc;
 }
 
@@ -49,6 +53,28 @@ int rpc_send(struct rpc_conn *conn, uint16_t type, const struct iovec *iov, int 
     }
     frame_encode(&frame, header);
     int rc = net_write_all(conn->fd, parts, 1 + count, deadline_ns, err);
+    return rc == 0 ? 0 : conn_break(conn, rc);
+}
+
+int rpc_send_now(struct rpc_conn *conn, uint16_t type, struct span body, struct buf *rest,
+                 struct err *err) {
+    ASSERT(body.size <= RPC_BODY_MAX);
+    uint8_t header[FRAME_HEADER_SIZE];
+    struct frame frame = {.type = type,
+                          .length = (uint32_t)body.size,
+                          .body_crc32c = crc32c_update(0, body.data, body.size)};
+    frame_encode(&frame, header);
+    struct iovec iov[] = {{header, sizeof header}, {(void *)(uintptr_t)body.data, body.size}};
+    int rc = net_write_now(conn->fd, iov, 2, err);
+    if (rc != 0)
+        return conn_break(conn, rc);
+    for (int i = 0; i < 2; i++)
+        buf_append(rest, iov[i].iov_base, iov[i].iov_len);
+    return rest->failed ? conn_break(conn, err_set(err, ERR_NOMEM, "the rest of a frame")) : 0;
+}
+
+int rpc_send_rest(struct rpc_conn *conn, struct span rest, uint64_t deadline_ns, struct err *err) {
+    int rc = net_write(conn->fd, rest.data, rest.size, deadline_ns, err);
     return rc == 0 ? 0 : conn_break(conn, rc);
 }
 
@@ -85,6 +111,26 @@ static int conn_fill(struct rpc_conn *conn, size_t wanted, uint64_t deadline_ns,
 
 int rpc_wait(struct rpc_conn *conn, uint64_t deadline_ns, struct err *err) {
     return conn_fill(conn, 1, deadline_ns, err);
+}
+
+int rpc_wait_or(struct rpc_conn *conn, int wake_fd, uint64_t deadline_ns, bool *ret_ready,
+                struct err *err) {
+    struct pollfd fds[] = {{.fd = conn->fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+    int ready = rpc_conn_has_bytes(conn) ? 1 : 0;
+    while (ready == 0) {
+        ready = poll(fds, 2, clock_poll_ms(deadline_ns));
+        if (ready < 0 && errno != EINTR)
+            return conn_break(conn, err_errno(err, errno, "poll"));
+        if (ready == 0)
+            return err_set(err, ERR_TIMEOUT, "nothing came");
+        ready = ready < 0 ? 0 : ready;
+    }
+    *ret_ready = rpc_conn_has_bytes(conn) || fds[0].revents != 0;
+    return 0;
+}
+
+void rpc_shutdown(struct rpc_conn *conn) {
+    (void)shutdown(conn->fd, SHUT_RDWR); /* fails when the other end did: all the better */
 }
 
 static int conn_take(struct rpc_conn *conn, void *data, size_t size, uint64_t deadline_ns,

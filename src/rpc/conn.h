@@ -2,6 +2,8 @@
 #ifndef QUERN_RPC_CONN_H
 #define QUERN_RPC_CONN_H
 
+#include <stdatomic.h>
+
 #include "base/list.h"
 #include "rpc/rpc.h"
 #include "wire/frame.h"
@@ -12,9 +14,9 @@ struct rpc_conn {
     int fd;        /* the server's connections belong to os/server */
     uint32_t node; /* the other end, once greeted */
     bool greeted;
-    bool broken; /* a failure left it out of step: only to be closed */
-    bool pooled; /* came from the pool, so that the peer may have closed it meanwhile */
-    bool heard;  /* a byte came since it was opened */
+    atomic_bool broken; /* a failure left it out of step: only to be closed */
+    bool pooled;        /* came from the pool, so that the peer may have closed it meanwhile */
+    bool heard;         /* a byte came since it was opened */
     struct list node_in_pool; /* client */
     uint64_t released_ns;
     size_t start, end; /* of what is read and not yet taken from buffer */

@@ -36,11 +36,17 @@ struct rpc_identity {
 
 /* ---- either side of a connection ---- */
 
-struct rpc_conn; /* one thread at a time */
+struct rpc_conn; /* one thread at a time; or one that sends and one that receives */
 
 /* Sends one frame gathered from iov (at most 8 parts). */
 int rpc_send(struct rpc_conn *conn, uint16_t type, const struct iovec *iov, int count,
              uint64_t deadline_ns, struct err *err);
+
+/* The like without waiting: what does not fit the socket's buffer now is appended to rest, to be
+ * sent by rpc_send_rest before anything else. */
+int rpc_send_now(struct rpc_conn *conn, uint16_t type, struct span body, struct buf *rest,
+                 struct err *err);
+int rpc_send_rest(struct rpc_conn *conn, struct span rest, uint64_t deadline_ns, struct err *err);
 
 /* Receives one frame. Its body replaces what is in body (reuse one buffer). ERR_CLOSED,
  * ERR_TIMEOUT, ERR_CORRUPT. A frame of type RPC_ERROR becomes that error, with the remote's story.
@@ -55,6 +61,12 @@ int rpc_receive_into(struct rpc_conn *conn, uint16_t *ret_type, void *data, size
 
 /* Waits until something can be received: 0, or ERR_TIMEOUT, which leaves the connection in step. */
 int rpc_wait(struct rpc_conn *conn, uint64_t deadline_ns, struct err *err);
+/* The like; also ends when the descriptor wake_fd becomes readable. *ret_ready: something can be
+ * received. */
+int rpc_wait_or(struct rpc_conn *conn, int wake_fd, uint64_t deadline_ns, bool *ret_ready,
+                struct err *err);
+/* Whoever sends or receives now, and later, is told ERR_CLOSED. Any thread. */
+void rpc_shutdown(struct rpc_conn *conn);
 
 /* Answers with an error (an RPC_ERROR frame). */
 int rpc_send_error(struct rpc_conn *conn, int code, const char *message, uint64_t deadline_ns,

@@ -27,6 +27,8 @@ struct world {
     struct rpc_server *server;
     atomic_int one_way;
     atomic_int calls;
+    bool slow;
+    atomic_bool reading; /* if slow */
 };
 
 static uint64_t soon(void) {
@@ -56,6 +58,8 @@ static int handle_one_way(void *context, struct rpc_conn *conn, uint16_t type, s
     return 0;
 }
 
+static rpc_handler handle_slow;
+
 static void world_start(struct world *world, const char *address) {
     struct err err;
     int fd = -1;
@@ -64,7 +68,7 @@ static void world_start(struct world *world, const char *address) {
     snprintf(world->address, sizeof world->address, "%s", took);
     world->server = rpc_server_new(&node1);
     rpc_server_handle(world->server, RPC_META_QUERY, handle_reverse, world);
-    rpc_server_handle(world->server, RPC_PAXOS, handle_one_way, world);
+    rpc_server_handle(world->server, RPC_PAXOS, world->slow ? handle_slow : handle_one_way, world);
     assert_int_equal(rpc_server_start(world->server, fd, &err), 0);
 }
 
@@ -172,6 +176,45 @@ static void test_one_way_and_into(void **state) {
     rpc_server_free(world.server);
 }
 
+/* Reads as slowly as the test lets it. */
+static int handle_slow(void *context, struct rpc_conn *conn, uint16_t type, struct buf *body) {
+    struct world *world = context;
+    while (!atomic_load(&world->reading))
+        clock_sleep_until(clock_deadline_ms(1));
+    for (size_t i = 0; i < body->size; i++)
+        assert_int_equal(body->data[i], (char)atomic_load(&world->one_way));
+    atomic_fetch_add(&world->one_way, 1);
+    return 0;
+}
+
+static void test_what_does_not_fit_is_sent_later(void **state) {
+    (void)state;
+    static char bytes[1 << 20];
+    struct world world = {.slow = true};
+    world_start(&world, "127.0.0.1:0");
+    struct rpc_client *client = rpc_client_new(&node2, resolve, &world);
+    struct rpc_conn *conn;
+    _cleanup_(buf_finip) struct buf rest = BUF_INIT;
+    int count = 0;
+    assert_int_equal(rpc_open(client, 1, soon(), &conn, NULL), 0);
+    while (rest.size == 0 && count < 100) {
+        memset(bytes, count++, sizeof bytes);
+        assert_int_equal(
+            rpc_send_now(conn, RPC_PAXOS, (struct span){bytes, sizeof bytes}, &rest, NULL), 0);
+    }
+    assert_true(rest.size > 0);
+    atomic_store(&world.reading, true);
+    assert_int_equal(rpc_send_rest(conn, buf_span(&rest), soon(), NULL), 0);
+    while (atomic_load(&world.one_way) < count)
+        clock_sleep_until(clock_deadline_ms(1));
+    rpc_shutdown(conn);
+    buf_clear(&rest);
+    assert_int_not_equal(rpc_send_now(conn, RPC_PAXOS, span_of("x"), &rest, NULL), 0);
+    rpc_release(client, conn, true); /* broken */
+    rpc_client_free(client);
+    rpc_server_free(world.server);
+}
+
 static void test_server_restart(void **state) {
     (void)state;
     struct world world = {0};
@@ -221,6 +264,7 @@ int main(void) {
         cmocka_unit_test(test_stranger_is_refused),
         cmocka_unit_test(test_garbage_is_refused),
         cmocka_unit_test(test_one_way_and_into),
+        cmocka_unit_test(test_what_does_not_fit_is_sent_later),
         cmocka_unit_test(test_server_restart),
         cmocka_unit_test(test_many_threads),
     };

@@ -2,7 +2,7 @@
 X(1, HELLO)
 X(2, ERROR)
 X(3, PING)
-/* meta: bodies are pb Command, Query, Reply behind a struct meta_request */
+/* meta; META_SUBMIT was sent until protocol 3 */
 X(16, PAXOS)
 X(17, META_SUBMIT)
 X(18, META_QUERY)
@@ -14,6 +14,8 @@ X(23, META_VIEW)
 X(24, META_SNAPSHOT)
 X(25, META_SNAPSHOT_PART)
 X(26, META_SNAPSHOT_END)
+X(27, META_CALLS)
+X(28, META_ANSWERS)
 /* store */
 X(32, CHUNK_WRITE)
 X(33, CHUNK_DATA)
