@@ -51,8 +51,8 @@ void call_finish(struct call *call, int code) {
     pthread_mutex_lock(&call->mutex);
     call->code = code;
     call->done = true;
-    pthread_cond_signal(&call->finished);
     pthread_mutex_unlock(&call->mutex);
+    pthread_cond_signal(&call->finished); /* not before: whoever wakes takes the mutex */
     call_unref(call);
 }
 
