@@ -1,4 +1,5 @@
-/* Results of attempts: those that come while a command is under way go together in the next one. */
+/* Results of attempts: those that come while a command is under way go together in the next one,
+ * which one of those who brought them sends for all. */
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -84,7 +85,7 @@ static void note_taken(struct sched *sched, const struct result *result) {
         pthread_cond_signal(&sched->finish);
 }
 
-/* ---- the committer ---- */
+/* ---- the command ---- */
 
 static void take_end(struct result *result, const Pb__Reply *reply) {
     ProtobufCBinaryData id = result->commit->lease->task->job;
@@ -155,25 +156,15 @@ static void note_batch(struct sched *sched, struct result **results, size_t coun
     pthread_cond_broadcast(&sched->changed);
 }
 
-void *sched_commit_main(void *context) {
-    struct sched *sched = context;
+static void commit_batch(struct sched *sched) {
     struct result *results[BATCH_MAX];
-    pthread_mutex_lock(&sched->lock);
-    for (;;) {
-        size_t count = take_batch(sched, results);
-        if (count > 0) {
-            pthread_mutex_unlock(&sched->lock);
-            submit_all(sched, results, count);
-            pthread_mutex_lock(&sched->lock);
-            note_batch(sched, results, count);
-        } else if (sched->stopping) {
-            break;
-        } else {
-            pthread_cond_wait(&sched->results_ready, &sched->lock);
-        }
-    }
+    size_t count = take_batch(sched, results);
+    sched->committing = true;
     pthread_mutex_unlock(&sched->lock);
-    return NULL;
+    submit_all(sched, results, count);
+    pthread_mutex_lock(&sched->lock);
+    sched->committing = false;
+    note_batch(sched, results, count);
 }
 
 /* ---- who has results ---- */
@@ -183,19 +174,18 @@ int sched_commit_results(struct sched *sched, Pb__TaskCommit *const *commits, si
     struct result *results = calloc(count + 1, sizeof *results);
     if (results == NULL)
         return ERR_NOMEM;
-    if (sched->stopping) { /* the committer may be gone */
-        free(results);
-        return ERR_SHUTDOWN;
-    }
     for (size_t i = 0; i < count; i++) {
         results[i].commit = commits[i];
         list_add_tail(&sched->results, &results[i].node);
     }
-    pthread_cond_signal(&sched->results_ready);
     int rc = 0;
     for (size_t i = 0; i < count; i++) {
-        while (!results[i].ended)
-            pthread_cond_wait(&sched->changed, &sched->lock);
+        while (!results[i].ended) {
+            if (sched->committing)
+                pthread_cond_wait(&sched->changed, &sched->lock);
+            else
+                commit_batch(sched); /* it is waiting there */
+        }
         ret_taken[i] = results[i].taken;
         rc = results[i].code != 0 && (rc == 0 || err_is_transient(results[i].code))
                  ? results[i].code

@@ -5,8 +5,7 @@
  * scheduler that has fallen behind does no harm.
  *
  * One lock guards all of it. Threads: the loop (leadership, loading, leases; the only one that adds
- * or drops jobs), the committer, the finisher, the collector, and the pool threads of the rpc
- * server. */
+ * or drops jobs), the finisher, the collector, and the pool threads of the rpc server. */
 #ifndef QUERN_SCHED_IMPL_H
 #define QUERN_SCHED_IMPL_H
 
@@ -90,13 +89,13 @@ struct sched {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* anything a waiting call may want to know */
     pthread_cond_t work;    /* for the loop */
-    pthread_cond_t results_ready;
     pthread_cond_t finish;  /* for the finisher */
     pthread_cond_t collect; /* for the collector: only when stopping */
     struct list jobs;
     struct list leases;
     struct list pollers;
     struct list results;
+    bool committing;                      /* some of them are on their way */
     uint64_t worker_seen_ns[WORKERS_MAX]; /* by node id: when it was last heard of */
     bool leading;                         /* and loaded */
     bool reload;                          /* look for new and ended jobs */
@@ -106,7 +105,7 @@ struct sched {
     bool stale;                           /* the outcome of a command is unknown: load all anew */
     bool stopping;
     uint64_t pass; /* of choosing: which jobs were looked at in vain */
-    pthread_t threads[4];
+    pthread_t threads[3];
     unsigned thread_count;
 };
 
@@ -163,7 +162,6 @@ void sched_grant_refuse_all(struct sched *sched, int code);
 
 /* ---- results ---- */
 
-void *sched_commit_main(void *sched);
 /* Has the results taken and waits for it. Lock held, let go meanwhile. The taken ones are marked;
  * returns 0 or why none was certainly taken. */
 int sched_commit_results(struct sched *sched, Pb__TaskCommit *const *commits, size_t count,

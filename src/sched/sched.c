@@ -194,8 +194,7 @@ int sched_answer_error(struct rpc_conn *conn, int code, const char *text) {
 /* ---- start and stop ---- */
 
 static int start_threads(struct sched *sched, struct err *err) {
-    static void *(*const mains[])(void *) = {loop_main, sched_commit_main, sched_finish_main,
-                                             sched_collect_main};
+    static void *(*const mains[])(void *) = {loop_main, sched_finish_main, sched_collect_main};
     for (size_t i = 0; i < sizeof mains / sizeof *mains; i++) {
         int errno_value = pthread_create(&sched->threads[i], NULL, mains[i], sched);
         if (errno_value != 0)
@@ -215,7 +214,6 @@ int sched_start(struct meta_client *meta, struct store_client *store, struct rpc
     pthread_mutex_init(&sched->lock, NULL);
     clock_cond_init(&sched->changed);
     clock_cond_init(&sched->work);
-    clock_cond_init(&sched->results_ready);
     clock_cond_init(&sched->finish);
     clock_cond_init(&sched->collect);
     list_init(&sched->jobs);
@@ -240,8 +238,8 @@ struct sched *sched_stop(struct sched *sched) {
         return NULL;
     pthread_mutex_lock(&sched->lock);
     sched->stopping = true;
-    pthread_cond_t *const conds[] = {&sched->changed, &sched->work, &sched->results_ready,
-                                     &sched->finish, &sched->collect};
+    pthread_cond_t *const conds[] = {&sched->changed, &sched->work, &sched->finish,
+                                     &sched->collect};
     for (size_t i = 0; i < sizeof conds / sizeof *conds; i++)
         pthread_cond_broadcast(conds[i]);
     pthread_mutex_unlock(&sched->lock);

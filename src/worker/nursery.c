@@ -26,6 +26,7 @@
 #include "worker/landlock.h"
 #include "worker/launch.h"
 #include "worker/scratch.h"
+#include "worker/slim.h"
 #include "worker/tree.h"
 
 #define SPARE_DELAY_MS 5 /* the task that took one goes first */
@@ -336,6 +337,7 @@ noreturn void nursery_main(int socket, const char *dir) {
         fprintf(stderr, "quern: launcher: %s\n", err.text);
         _exit(1);
     }
+    slim_children();
     struct pollfd polls[] = {{socket, POLLIN, 0}, {nursery.child_signal, POLLIN, 0}};
     for (;;) {
         bool lacks = lacks_spares(&nursery);
