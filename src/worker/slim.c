@@ -9,8 +9,8 @@
 
 /* What a keeper calls, what libc loads by itself, and sanitizers. */
 static bool is_kept(const char *path) {
-    static const char *const kept[] = {"/libc.", "/ld-", "/libpthread.", "/libseccomp.", "/libm.",
-                                       "/libgcc_s.", "/libstdc++.", "san."};
+    static const char *const kept[] = {"/libc.", "/ld-",       "/libpthread.", "/libseccomp.",
+                                       "/libm.", "/libgcc_s.", "/libstdc++.",  "san."};
     if (strchr(path, '/') == NULL) /* the program, and what the kernel maps */
         return true;
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
