@@ -33,10 +33,11 @@ sim: configure ## simulator: SEED=7 replays one, SEEDS=1..1000 runs many, COVER=
 	@$(if $(SEED),,for plan in sim/schedules/*; do $(BUILD)/sim --quiet --schedule $$plan || exit 1; done)
 	@$(BUILD)/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1..1000) --twice $(if $(COVER),--cover))
 
-explore: configure ## every order of few events: 3 nodes, 2 ballots, a command or a crash
+explore: configure ## every order of few events: 3 nodes, 2 ballots, a command, a crash
 	@ninja -C $(BUILD) explore >/dev/null
 	@$(BUILD)/explore --commands 1 --crashes 0
 	@$(BUILD)/explore --commands 0 --crashes 1
+	@$(BUILD)/explore --commands 1 --crashes 1 --candidates 1
 
 mutants: ## planted bugs that the simulator must catch; SEEDS=5000
 	@tools/deps build

@@ -1,6 +1,8 @@
 /* What must hold (PAXOS.md 4: I1, I2, I4, I5, I10, I15), judged by what lies durably in the logs
  * and not by what nodes say. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sim/explore/explore.h"
 
@@ -9,6 +11,13 @@
 const char *check_applied(uint64_t slot, const struct paxos_value *value) {
     const struct paxos_value *before = here.chosen[slot];
     return before != NULL && before != value ? "a node applies another value than before" : NULL;
+}
+
+const char *check_answered(uint64_t command, const struct paxos_value *value) {
+    char text[8];
+    int size = snprintf(text, sizeof text, "c%u", (unsigned)command);
+    bool same = (int)value->size == size && memcmp(value->data, text, (size_t)size) == 0;
+    return same ? NULL : "a command is answered by another's slot";
 }
 
 static struct ballot durable_promise(void) {
@@ -89,6 +98,7 @@ struct vote {
 struct facts { /* of a local */
     bool leads;
     struct ballot promised;
+    uint64_t chosen_upto; /* as it says */
     uint32_t vote_count;
     struct vote votes[RECORDS_MAX];
     const struct paxos_value *chosen[SLOTS_MAX + 1];
@@ -120,7 +130,9 @@ void check_note(uint32_t local) {
     struct facts *fact = &facts[facts_count++];
     struct paxos_status status;
     paxos_status(drive_paxos(here_drive), &status);
-    *fact = (struct facts){.leads = status.leads, .promised = status.promised};
+    *fact = (struct facts){.leads = status.leads,
+                           .promised = status.promised,
+                           .chosen_upto = status.chosen_upto};
     memcpy(fact->chosen, here.chosen, sizeof fact->chosen);
     note_votes(fact);
 }
@@ -155,10 +167,15 @@ const char *check_world(const uint32_t locals[NODES]) {
     for (uint32_t i = 0; i < NODES; i++)
         if (!choose(chosen, &facts[locals[i]], &facts[locals[(i + 1) % NODES]]))
             return "two values are chosen in one slot";
-    for (uint32_t i = 0; i < NODES; i++)
+    for (uint32_t i = 0; i < NODES; i++) {
+        const struct facts *fact = &facts[locals[i]];
+        for (uint32_t s = 1; s <= fact->chosen_upto; s++)
+            if (chosen[s] == NULL)
+                return "a node takes for chosen what is not";
         for (uint32_t s = 1; s <= SLOTS_MAX; s++)
-            if (facts[locals[i]].chosen[s] != NULL && facts[locals[i]].chosen[s] != chosen[s])
+            if (fact->chosen[s] != NULL && fact->chosen[s] != chosen[s])
                 return "a node applies what is not chosen";
+    }
     return NULL;
 }
 

@@ -99,6 +99,7 @@ void record_get(uint32_t number, struct paxos_record *ret_record);
 /* ---- check.c ---- */
 /* Each returns NULL, or what is wrong. */
 const char *check_applied(uint64_t slot, const struct paxos_value *value);
+const char *check_answered(uint64_t command, const struct paxos_value *value);
 const char *check_restored(void);
 const char *check_sent(const struct paxos_message *message);
 void check_note(uint32_t local); /* takes down what matters of the node that was just saved */

@@ -44,6 +44,12 @@ static struct set set_get(uint32_t number) {
     return set;
 }
 
+/* Only what is in it: there is room for many more. */
+static void set_copy(struct set *to, const struct set *from) {
+    to->count = from->count;
+    memcpy(to->numbers, from->numbers, from->count * sizeof from->numbers[0]);
+}
+
 static uint32_t set_put(const struct set *set) {
     size_t size = set->count * sizeof set->numbers[0];
     return intern_put(&sets, (struct span){(const char *)set->numbers, size}, NULL);
@@ -97,12 +103,15 @@ static void print_way(uint32_t number) {
     print_step(&ways[number]);
 }
 
-static void world_put(const struct world *world, struct way way) {
-    bool is_new;
-    uint32_t number =
-        intern_put(&worlds, (struct span){(const char *)world, sizeof *world}, &is_new);
-    if (!is_new)
+static void print_wrong(const struct way *last) {
+    printf("explore: %s:\n", wrong);
+    if (last->parent == NONE)
         return;
+    print_way(last->parent);
+    print_step(last);
+}
+
+static void way_put(uint32_t number, struct way way) {
     if (number >= way_room) {
         way_room = way_room > 0 ? way_room * 2 : 1024;
         ways = realloc(ways, way_room * sizeof *ways);
@@ -110,12 +119,19 @@ static void world_put(const struct world *world, struct way way) {
             panic("out of memory");
     }
     ways[number] = way;
-    if (wrong == NULL)
-        wrong = check_world(world->locals);
-    if (wrong == NULL)
-        return;
-    printf("explore: %s:\n", wrong);
-    print_way(number);
+}
+
+static void world_put(const struct world *world, struct way way) {
+    bool is_new;
+    uint32_t number =
+        intern_put(&worlds, (struct span){(const char *)world, sizeof *world}, &is_new);
+    if (is_new) {
+        way_put(number, way);
+        if (wrong == NULL)
+            wrong = check_world(world->locals);
+    }
+    if (wrong != NULL)
+        print_wrong(&way);
 }
 
 /* ---- what can happen ---- */
@@ -140,14 +156,22 @@ static void end(struct world *world, const struct set *set, struct way way) {
     world_put(world, way);
 }
 
-static void try(struct world world, struct set set, struct way way) {
+static void try(struct world world, const struct set *before, struct way way) {
+    struct set set;
+    if (wrong != NULL)
+        return; /* the way there was printed */
+    set_copy(&set, before);
     happen(&world, &set, way.node, (struct event){(enum event_kind)way.kind, way.number});
     end(&world, &set, way);
 }
 
 /* Probes change nothing where they arrive: asking all and their answers are one step, at a time at
  * which nobody has heard a leader of late. */
-static void elect(struct world world, struct set set, struct way way) {
+static void elect(struct world world, const struct set *before, struct way way) {
+    struct set set;
+    if (wrong != NULL)
+        return;
+    set_copy(&set, before);
     world.elections++;
     for (uint32_t i = 0; i < NODES; i++)
         happen(&world, &set, i, (struct event){EVENT_PASS, 0});
@@ -174,20 +198,20 @@ static bool is_candidate(const struct world *world, uint32_t node) {
 static void expand_node(struct world world, const struct set *set, struct way way) {
     bool leads = local_leads(world.locals[way.node]);
     way.kind = EVENT_SYNC;
-    try(world, *set, way);
+    try(world, set, way);
     way.kind = EVENT_TIMEOUT;
     if (world.elections < bounds->elections && !leads && is_candidate(&world, way.node))
-        elect(world, *set, way);
+        elect(world, set, way);
     if (world.crashes < bounds->crashes) {
         way.kind = EVENT_CRASH;
         world.crashes++;
-        try(world, *set, way);
+        try(world, set, way);
         world.crashes--;
     }
     if (world.commands < bounds->commands && leads) {
         way.kind = EVENT_PROPOSE;
         way.number = ++world.commands;
-        try(world, *set, way);
+        try(world, set, way);
     }
 }
 
@@ -200,7 +224,7 @@ static void expand(uint32_t number) {
         uint32_t target = note->target;
         if (note->type == PAXOS_PREPARE && local_has_promised(world.locals[target], note->ballot))
             continue; /* it would be told the same again */
-        try(world, set, (struct way){number, set.numbers[i], (uint8_t)target, EVENT_DELIVER});
+        try(world, &set, (struct way){number, set.numbers[i], (uint8_t)target, EVENT_DELIVER});
     }
     for (uint32_t i = 0; i < NODES && wrong == NULL; i++)
         expand_node(world, &set, (struct way){.parent = number, .node = (uint8_t)i});

@@ -57,6 +57,8 @@ static void on_apply(void *context, const struct paxos_chosen *chosen) {
     ASSERT(chosen->slot == here.applied + 1);
     ASSERT(chosen->slot <= SLOTS_MAX);
     const char *what = check_applied(chosen->slot, chosen->value);
+    if (what == NULL && chosen->cookie != 0)
+        what = check_answered(chosen->cookie, chosen->value);
     if (what != NULL)
         wrong(what);
     here.applied = chosen->slot;
