@@ -130,9 +130,8 @@ void check_note(uint32_t local) {
     struct facts *fact = &facts[facts_count++];
     struct paxos_status status;
     paxos_status(drive_paxos(here_drive), &status);
-    *fact = (struct facts){.leads = status.leads,
-                           .promised = status.promised,
-                           .chosen_upto = status.chosen_upto};
+    *fact = (struct facts){
+        .leads = status.leads, .promised = status.promised, .chosen_upto = status.chosen_upto};
     memcpy(fact->chosen, here.chosen, sizeof fact->chosen);
     note_votes(fact);
 }

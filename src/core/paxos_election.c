@@ -206,7 +206,9 @@ int paxos_on_promise(struct paxos *paxos, const struct paxos_message *message) {
         return 0;
     peer->chosen_upto = message->chosen_upto;
     if (message->chosen_upto > paxos->chosen_upto) {
-        COVER(promise_ahead); /* it is asked for again afterwards */
+        COVER(promise_ahead);             /* it is asked for again afterwards */
+        if (paxos->role == PAXOS_LEADING) /* another led the new voters; only followers learn */
+            paxos_step_down(paxos);
         paxos_learn_request(paxos, peer->node, peer->born);
         return 0;
     }
