@@ -17,6 +17,7 @@ FORMING_PORT = 9000  # of `quern dev`, in our own namespace: always free
 WHOLE_SECONDS = 4
 # Last words of a node that is to be started again.
 START_AGAIN = ("is made anew at the next start", "can be started again once there is room")
+GARBAGE_MS = "90000"  # big objects come and go by gigabytes a minute: five minutes of them fill any disk here
 READY_SECONDS = 120
 ROOM_SECONDS = 10
 FULL = ("InsufficientStorage", "are left on the disk")
@@ -45,7 +46,7 @@ class Node:
             self.process = subprocess.Popen(
                 [*Network.inside(self.number), self.quern, "serve", "--data", self.directory],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-                env=dict(os.environ, **environment))
+                env=dict(os.environ, QUERN_GC_MS=GARBAGE_MS, **environment))
 
     def wait_ready(self, seconds=READY_SECONDS):
         """Until it said that it is ready. False when it ended instead."""

@@ -20,7 +20,7 @@ from disk import Disk  # noqa: E402
 from load import Load  # noqa: E402
 
 
-DISK_BYTES = 12 << 30  # of a node whose disk is going to be full; what dies in a write stays on it
+DISK_BYTES = 12 << 30  # of a node whose disk is going to be full
 
 
 class Episode:
