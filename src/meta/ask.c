@@ -21,10 +21,6 @@ bool ask_is_hosted(const struct asker *asker, uint32_t group) {
 
 /* ---- one try ---- */
 
-static uint64_t sooner(uint64_t a_ns, uint64_t b_ns) {
-    return a_ns < b_ns ? a_ns : b_ns;
-}
-
 /* Another node is known to lead: this one may hang. */
 static bool is_deposed(const struct asker *asker, uint32_t group, uint32_t node) {
     uint32_t leader = ask_is_hosted(asker, group) ? meta_local_leader(asker->local, group) : 0;
@@ -47,7 +43,8 @@ static int await_answer(const struct asker *asker, struct rpc_conn *conn, uint32
                         uint64_t deadline_ns, struct buf *ret_answer, struct err *err) {
     uint32_t node = rpc_conn_node(conn);
     uint16_t type;
-    while (rpc_wait(conn, sooner(clock_deadline_ms(LOOK_MS), deadline_ns), NULL) == ERR_TIMEOUT)
+    while (rpc_wait(conn, clock_sooner(clock_deadline_ms(LOOK_MS), deadline_ns), NULL) ==
+           ERR_TIMEOUT)
         if (clock_now_ns() >= deadline_ns || is_deposed(asker, group, node))
             return err_set(err, ERR_TIMEOUT, "it does not answer");
     return rpc_receive(conn, &type, ret_answer, deadline_ns, err);
@@ -57,7 +54,8 @@ static int call_node(const struct asker *asker, uint32_t node, const struct ques
                      uint64_t deadline_ns, struct buf *ret_answer, struct err *err) {
     struct rpc_conn *conn;
     struct err story = {0};
-    int r = rpc_open(asker->rpc, node, sooner(clock_deadline_ms(OPEN_MS), deadline_ns), &conn, err);
+    int r = rpc_open(asker->rpc, node, clock_sooner(clock_deadline_ms(OPEN_MS), deadline_ns), &conn,
+                     err);
     if (r != 0)
         return r;
     r = send_question(conn, question, deadline_ns, &story);
@@ -125,7 +123,7 @@ static int ask_once(struct asker *asker, struct question *question, uint64_t dea
     if (local != NULL && node == local->identity.node_id)
         return (submit ? meta_local_submit : meta_local_query)(
             local, question->group, question->bytes, deadline_ns, ret_reply, err);
-    int r = ask_remote(asker, node, question, sooner(clock_deadline_ms(TRY_MS), deadline_ns),
+    int r = ask_remote(asker, node, question, clock_sooner(clock_deadline_ms(TRY_MS), deadline_ns),
                        &leader, ret_reply, err);
     atomic_store(&asker->leaders[question->group], r == 0 ? node : leader != node ? leader : 0);
     return r;
@@ -136,7 +134,7 @@ static int ask_once(struct asker *asker, struct question *question, uint64_t dea
 /* No longer than until another leader is known. */
 static void rest(const struct asker *asker, const struct question *question, uint64_t until_ns) {
     while (clock_now_ns() < until_ns && !is_deposed(asker, question->group, question->node))
-        clock_sleep_until(sooner(clock_deadline_ms(PAUSE_MS_MIN), until_ns));
+        clock_sleep_until(clock_sooner(clock_deadline_ms(PAUSE_MS_MIN), until_ns));
 }
 
 int ask(struct asker *asker, struct question *question, uint64_t deadline_ns, struct buf *ret_reply,

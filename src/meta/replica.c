@@ -282,10 +282,6 @@ static void take_mail(struct meta *meta, struct mail *mail, uint64_t now_ns) {
         take_call(meta, LIST_ENTRY(node, struct call, node), now_ns);
 }
 
-static uint64_t sooner(uint64_t a_ns, uint64_t b_ns) {
-    return a_ns < b_ns ? a_ns : b_ns;
-}
-
 /* Timers, what gathered, what others may see; returns when a timer is due next. */
 static uint64_t tend_groups(struct meta *meta, uint64_t now_ns) {
     uint64_t next_ns = DEADLINE_NONE, round_ns = propose_round_ns(meta);
@@ -301,8 +297,8 @@ static uint64_t tend_groups(struct meta *meta, uint64_t now_ns) {
         if (round_ns <= now_ns)
             propose_waiting(group, now_ns);
         else if (group->waiting_count > 0)
-            next_ns = sooner(next_ns, round_ns);
-        next_ns = sooner(next_ns, paxos_next_tick(drive_paxos(group->drive)));
+            next_ns = clock_sooner(next_ns, round_ns);
+        next_ns = clock_sooner(next_ns, paxos_next_tick(drive_paxos(group->drive)));
     }
     return next_ns;
 }

@@ -19,6 +19,10 @@ static inline uint64_t clock_deadline_ms(uint64_t ms) {
     return clock_now_ns() + ms * NS_PER_MS;
 }
 
+static inline uint64_t clock_sooner(uint64_t a_ns, uint64_t b_ns) {
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
 /* What is left until the deadline, for poll(2): -1 for DEADLINE_NONE, 0 when it has passed, else
  * rounded up. */
 int clock_poll_ms(uint64_t deadline_ns);
