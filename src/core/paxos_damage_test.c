@@ -46,6 +46,27 @@ static void test_a_lost_value_is_fetched_by_its_digest(void **state) {
         assert_string_equal(text_at(i, 2), "chosen");
 }
 
+/* Nobody has the value and none of the others voted: it was not chosen, and holds nothing up. */
+static void test_a_lost_value_that_nobody_else_had_is_given_up(void **state) {
+    (void)state;
+    uint32_t old = elect(), other = (old + 1) % world.count, third = (old + 2) % world.count;
+    live_ms(50);
+    world.replicas[other].cut = world.replicas[third].cut = true;
+    propose(old, "mine", 1);
+    live_ms(10);
+    crash(old);
+    start_damaged(old, true, false);
+    world.replicas[third].cut = false;
+    live_ms(1000);
+    assert_int_equal(leader(), NODES); /* two are not enough to tell */
+    world.replicas[other].cut = false;
+    uint32_t next = elect();
+    propose(next, "others", 2);
+    live_ms(100);
+    for (uint32_t i = 0; i < world.count; i++)
+        assert_string_not_equal(text_at(i, 2), "mine");
+}
+
 static void test_a_lost_vote_is_not_taken_for_none(void **state) {
     (void)state;
     uint32_t old = lose_a_vote(false), other = (old + 1) % world.count,
@@ -155,6 +176,7 @@ static void test_a_state_is_fetched_when_the_slots_are_gone(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         STORY(test_a_lost_value_is_fetched_by_its_digest, 3),
+        STORY(test_a_lost_value_that_nobody_else_had_is_given_up, 3),
         STORY(test_a_lost_vote_is_not_taken_for_none, 3),
         STORY(test_who_may_have_lost_a_promise_is_amnesic, 3),
         STORY(test_a_write_the_disk_has_not_kept_is_recalled, 3),

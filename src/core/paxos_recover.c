@@ -1,7 +1,8 @@
 /* What phase 1 found. Of each open slot the vote with the highest ballot, of a quorum of voters who
  * know whether and what they voted, is what may have been chosen; where none of them voted nothing
- * was. A voter whose log is damaged may not know: then others are waited for, and a value of which
- * only the digest is known is fetched from whoever has it (PAXOS.md 2.5, 5). */
+ * was. A voter whose log is damaged may not know: then others are waited for. A value of which only
+ * the digest is known is fetched from whoever has it (PAXOS.md 2.5, 5), unless a quorum without
+ * those who voted for it tells all: perhaps nobody else ever had it. */
 #include "core/paxos_state.h"
 
 void paxos_recover_clear(struct paxos *paxos) {
@@ -21,17 +22,26 @@ static struct paxos_recovered *recovered_at(struct paxos *paxos, uint64_t slot) 
     return best->slot == slot ? best : NULL;
 }
 
+static bool is_better(struct ballot ballot, struct ballot best) {
+    int order = ballot_compare(ballot, best);
+    return best.round == 0 || (MUTANT(30) ? order < 0 : order > 0);
+}
+
 static void take(struct paxos *paxos, const struct paxos_entry *entry) {
     struct paxos_recovered *best = &paxos->recovered[entry->slot % PAXOS_OPEN_MAX];
-    int order = best->slot == entry->slot ? ballot_compare(entry->ballot, best->ballot) : 1;
-    bool whole = order == 0 && best->value == NULL && entry->value != NULL;
-    if ((order <= 0) != MUTANT(30) && !whole)
+    if (best->slot != entry->slot) {
+        paxos_value_unref(best->value);
+        *best = (struct paxos_recovered){.slot = entry->slot};
+    }
+    if (is_better(entry->ballot, best->ballot)) {
+        best->ballot = entry->ballot;
+        memcpy(best->digest, entry->digest, sizeof best->digest);
+    }
+    if (entry->value == NULL || !is_better(entry->ballot, best->whole_ballot))
         return;
     paxos_value_unref(best->value);
-    *best = (struct paxos_recovered){.slot = entry->slot, .ballot = entry->ballot};
-    memcpy(best->digest, entry->digest, sizeof best->digest);
-    if (entry->value != NULL)
-        best->value = paxos_value_ref(entry->value);
+    best->value = paxos_value_ref(entry->value);
+    best->whole_ballot = entry->ballot;
 }
 
 int paxos_recover_entry(struct paxos *paxos, struct paxos_peer *peer,
@@ -47,6 +57,7 @@ int paxos_recover_entry(struct paxos *paxos, struct paxos_peer *peer,
         return 0;
     }
     peer->report.told[slot % PAXOS_OPEN_MAX] = slot;
+    peer->report.ballots[slot % PAXOS_OPEN_MAX] = entry->ballot;
     take(paxos, entry);
     return 0;
 }
@@ -75,19 +86,32 @@ static bool knows(const struct paxos *paxos, const struct paxos_peer *peer, uint
     return report->told[slot % PAXOS_OPEN_MAX] == slot || slot > report->doubt_upto;
 }
 
+/* Whether it told all that counts: a vote above the best one whose value is known does not, as if
+ * it had not promised. */
+static bool counts(struct paxos *paxos, const struct paxos_peer *peer, uint64_t slot) {
+    const struct paxos_recovered *best = recovered_at(paxos, slot);
+    bool above =
+        peer->report.told[slot % PAXOS_OPEN_MAX] == slot && best != NULL &&
+        ballot_compare(peer->report.ballots[slot % PAXOS_OPEN_MAX], best->whole_ballot) > 0;
+    return peer->voter && knows(paxos, peer, slot) && (!above || MUTANT(30));
+}
+
 uint64_t paxos_recover_missing(struct paxos *paxos) {
     for (uint64_t s = paxos->chosen_upto + 1; s <= paxos->chosen_upto + PAXOS_OPEN_MAX; s++) {
         uint32_t count = 0;
         for (uint32_t i = 0; i < paxos->peer_count; i++)
-            count += paxos->peers[i].voter && knows(paxos, &paxos->peers[i], s);
-        const struct paxos_recovered *best = recovered_at(paxos, s);
-        if (count < paxos->quorum || (best != NULL && best->value == NULL))
+            count += counts(paxos, &paxos->peers[i], s);
+        if (count < paxos->quorum)
             return s;
     }
     return 0;
 }
 
 /* ---- lost values ---- */
+
+static bool lacks_value(const struct paxos_recovered *best) {
+    return best->value == NULL || ballot_compare(best->whole_ballot, best->ballot) != 0;
+}
 
 static void ask_for(struct paxos *paxos, const struct paxos_recovered *lost) {
     for (uint32_t i = 0; i < paxos->peer_count; i++) {
@@ -105,7 +129,7 @@ static void ask_for(struct paxos *paxos, const struct paxos_recovered *lost) {
 void paxos_recover_fetch(struct paxos *paxos) {
     for (uint32_t i = 0; i < PAXOS_OPEN_MAX; i++) {
         const struct paxos_recovered *best = &paxos->recovered[i];
-        if (best->slot > paxos->chosen_upto && best->value == NULL)
+        if (best->slot > paxos->chosen_upto && lacks_value(best))
             ask_for(paxos, best);
     }
 }
@@ -128,8 +152,11 @@ int paxos_on_fetched(struct paxos *paxos, const struct paxos_message *message) {
     if (message->entry_count != 1 || entry->value == NULL)
         return ERR_PROTOCOL;
     struct paxos_recovered *best = recovered_at(paxos, entry->slot);
-    if (best != NULL && best->value == NULL && paxos_digest_equal(best->digest, entry->digest))
-        best->value = paxos_value_ref(entry->value);
+    if (best == NULL || !lacks_value(best) || !paxos_digest_equal(best->digest, entry->digest))
+        return 0;
     COVER(recover_fetched);
+    paxos_value_unref(best->value);
+    best->value = paxos_value_ref(entry->value);
+    best->whole_ballot = best->ballot;
     return 0;
 }

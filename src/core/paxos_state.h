@@ -44,18 +44,20 @@ struct paxos_slot {
     uint64_t cookie;
 };
 
-struct paxos_recovered { /* the best vote phase 1 found for a slot */
+struct paxos_recovered { /* the best votes phase 1 found for a slot */
     uint64_t slot;       /* 0 = none */
     struct ballot ballot;
     uint8_t digest[PAXOS_DIGEST];
-    struct paxos_value *value; /* NULL: it must be fetched */
+    struct ballot whole_ballot; /* of the best one whose value is known, */
+    struct paxos_value *value;  /* which is this; NULL: of none is it */
 };
 
 /* What a voter's promise said of open slots, by slot % PAXOS_OPEN_MAX: the slot, or 0. */
 struct paxos_report {
-    uint64_t told[PAXOS_OPEN_MAX]; /* a vote */
-    uint64_t lost[PAXOS_OPEN_MAX]; /* that it does not know */
-    uint64_t doubt_upto;           /* the like, of all it does not tell */
+    uint64_t told[PAXOS_OPEN_MAX];         /* a vote, */
+    struct ballot ballots[PAXOS_OPEN_MAX]; /* at this ballot */
+    uint64_t lost[PAXOS_OPEN_MAX];         /* that it does not know */
+    uint64_t doubt_upto;                   /* the like, of all it does not tell */
 };
 
 struct paxos_peer {
