@@ -138,13 +138,14 @@ void catalog_submit_job(struct catalog_step *step, const Pb__SubmitJob *op) {
     step->reply->job = catalog_load_job(step, op->spec->id);
     if (step->reply->job != NULL)
         return; /* submitted before */
-    if (!check_inputs(step, op->spec, &map_tasks))
+    if (!check_inputs(step, op->spec, &map_tasks) || !catalog_check_leases(step, op->n_leases))
         return;
     char *name = free_name(step, op->spec->name);
     if (name == NULL)
         return;
     op->spec->name = name;
     create_job(step, op->spec, map_tasks);
+    catalog_grant(step, op->leases, op->n_leases);
 }
 
 /* ---- the end ---- */

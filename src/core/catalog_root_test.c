@@ -182,12 +182,12 @@ static void test_groups_move_to_new_voters(void **state) {
 /* ---- jobs ---- */
 
 /* A job over one object of three chunks and one inline object: four map tasks. */
-static Pb__Reply *submit_job_to(struct world *world, uint64_t id, const char *name,
-                                const char *reduce, bool each_object, const char *bucket) {
+static Pb__Reply *submit_with(struct world *world, uint64_t id, const char *name,
+                              const char *reduce, bool each_object, const char *bucket,
+                              Pb__SubmitJob op) {
     Pb__JobInput inputs[2] = {PB__JOB_INPUT__INIT, PB__JOB_INPUT__INIT},
                  *all[] = {&inputs[0], &inputs[1]};
     Pb__JobSpec spec = PB__JOB_SPEC__INIT;
-    Pb__SubmitJob op = PB__SUBMIT_JOB__INIT;
     char *argv[] = {pb_text("grep"), pb_text("x")};
     inputs[0].bucket = inputs[1].bucket = pb_text("b");
     inputs[0].key = inputs[1].key = pb_text("k");
@@ -207,6 +207,20 @@ static Pb__Reply *submit_job_to(struct world *world, uint64_t id, const char *na
     spec.n_inputs = 2;
     op.spec = &spec;
     return submit_op(world, submit_job, SUBMIT_JOB, &op);
+}
+
+static Pb__Reply *submit_job_to(struct world *world, uint64_t id, const char *name,
+                                const char *reduce, bool each_object, const char *bucket) {
+    return submit_with(world, id, name, reduce, each_object, bucket,
+                       (Pb__SubmitJob)PB__SUBMIT_JOB__INIT);
+}
+
+static Pb__Reply *submit_leased(struct world *world, uint64_t id, Pb__TaskLease **leases,
+                                size_t count) {
+    Pb__SubmitJob op = PB__SUBMIT_JOB__INIT;
+    op.leases = leases;
+    op.n_leases = count;
+    return submit_with(world, id, "grep", "", false, "", op);
 }
 
 static Pb__Reply *submit_job(struct world *world, uint64_t id, const char *name, const char *reduce,
@@ -326,6 +340,28 @@ static void test_submit(void **state) {
     assert_int_equal(get_job(&world, 1, NULL, true)->job->spec->n_inputs, 2);
     assert_int_equal(list_jobs(&world, true, false), 3);
     assert_int_equal(submit_job(&world, 4, "", "", false)->code, ERR_INVALID);
+    world_close(&world);
+}
+
+/* First leases go with a new job, and not with one that was submitted before. */
+static void test_submit_with_leases(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world, 0);
+    Pb__TaskLease *leases[] = {lease_of(&world, 1, 0, 1, 0), lease_of(&world, 1, 0, 9, 0)};
+    for (unsigned time = 0; time < 2; time++) {
+        const Pb__Reply *reply = submit_leased(&world, 1, leases, 2);
+        assert_int_equal(reply->code, 0);
+        assert_int_equal(reply->n_leases, time == 0);
+        assert_int_equal(reply->job->lease_epoch, time);
+    }
+    assert_true(commit(&world, 1, 0, 1, 1, true, false));
+    assert_int_equal(grant(&world, 1, 0, 0), 2);
+    static Pb__TaskLease *too_many[5000];
+    for (unsigned i = 0; i < 5000; i++)
+        too_many[i] = leases[0];
+    assert_int_equal(submit_leased(&world, 2, too_many, 5000)->code, ERR_LIMIT);
+    assert_int_equal(get_job(&world, 2, NULL, false)->code, ERR_NO_SUCH_JOB);
     world_close(&world);
 }
 
@@ -453,8 +489,8 @@ int main(void) {
         cmocka_unit_test(test_nodes_come),
         cmocka_unit_test(test_groups_move_to_new_voters),
         cmocka_unit_test(test_submit),
+        cmocka_unit_test(test_submit_with_leases),
         cmocka_unit_test(test_map_and_reduce),
-        cmocka_unit_test(test_submit),
         cmocka_unit_test(test_the_last_result_commits_a_job_without_outputs),
         cmocka_unit_test(test_retries),
         cmocka_unit_test(test_settle_and_forget),

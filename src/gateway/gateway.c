@@ -25,6 +25,7 @@ static struct gateway *gateway_free(struct gateway *gateway) {
     free((char *)(uintptr_t)gateway->options.access_key);
     free((char *)(uintptr_t)gateway->options.secret_key);
     free((char *)(uintptr_t)gateway->options.sandbox_reason);
+    sched_client_free(gateway->sched);
     pthread_mutex_destroy(&gateway->signing_lock);
     free(gateway);
     return NULL;
@@ -39,11 +40,12 @@ static struct gateway *gateway_new(const struct gateway_options *options) {
     gateway->options.secret_key = strdup(options->secret_key);
     gateway->options.sandbox_reason =
         strdup(options->sandbox_reason != NULL ? options->sandbox_reason : "");
+    gateway->sched = sched_client_new(options->meta, options->rpc);
     gateway->started_ms = clock_wall_ms();
     random_bytes(&gateway->request_base, sizeof gateway->request_base);
     pthread_mutex_init(&gateway->signing_lock, NULL);
     if (gateway->options.access_key == NULL || gateway->options.secret_key == NULL ||
-        gateway->options.sandbox_reason == NULL)
+        gateway->options.sandbox_reason == NULL || gateway->sched == NULL)
         return gateway_free(gateway);
     return gateway;
 }

@@ -8,6 +8,7 @@
 
 #include "base/digest.h"
 #include "gateway/gateway.h"
+#include "sched/client.h"
 
 #define SIGNING_KEYS 8
 
@@ -18,6 +19,7 @@ struct signing_key {
 
 struct gateway {
     struct gateway_options options; /* strings are copies */
+    struct sched_client *sched;
     struct server *server;
     uint64_t request_base;
     atomic_uint_fast64_t requests;

@@ -1,4 +1,4 @@
-/* A job taken from its JSON, checked, its inputs pinned, and proposed as one command. */
+/* A job taken from its JSON, checked, its inputs pinned, and given to the scheduler. */
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -171,25 +171,16 @@ static int reply_plan(struct request *request, const Pb__JobSpec *spec) {
 }
 
 static int submit(struct request *request, Pb__JobSpec *spec) {
-    Pb__SubmitJob op = PB__SUBMIT_JOB__INIT;
-    Pb__Command command = PB__COMMAND__INIT;
-    Pb__Reply *reply;
+    Pb__JobNews *news;
     if (pb__job_spec__get_packed_size(spec) > SPEC_BYTES_MAX)
         return err_set(&request->err, ERR_LIMIT,
                        "the list of %zu inputs is too long for one job: name fewer",
                        spec->n_inputs);
-    op.spec = spec;
-    command.op_case = PB__COMMAND__OP_SUBMIT_JOB;
-    command.submit_job = &op;
-    request->deadline_ns = clock_deadline_ms(SUBMIT_MS_MAX);
-    int rc = catalogue_submit(request, META_ROOT, &command, &reply);
-    if (rc == 0 && reply->job == NULL)
+    int rc = sched_client_submit(request->gateway->sched, spec, clock_deadline_ms(SUBMIT_MS_MAX),
+                                 &request->arena, &news, &request->err);
+    if (rc == 0 && (news->job == NULL || news->job->spec == NULL))
         rc = err_set(&request->err, ERR_PROTOCOL, "a job was taken without a reply");
-    if (rc != 0)
-        return rc;
-    struct id128 id = pb_id128(spec->id);
-    job_wake_scheduler(request, id);
-    return api_reply(request, 201, job_json(reply->job));
+    return rc == 0 ? api_reply(request, 201, job_json(news->job)) : rc;
 }
 
 int api_job_submit(struct request *request) {

@@ -48,20 +48,16 @@ int job_list_tasks(struct request *request, struct id128 job, uint32_t phase, ui
 }
 
 int job_watch_open(struct job_watch *watch, struct request *request, const char *name) {
-    const struct gateway_options *options = &request->gateway->options;
     Pb__Job *job;
     *watch = (struct job_watch){.request = request};
     arena_init(&watch->arena, NEWS_BYTES_MAX);
     int rc = job_query(request, name, false, &job);
-    if (rc != 0)
-        return rc;
-    watch->id = pb_id128(job->spec->id);
-    watch->sched = sched_client_new(options->meta, options->rpc);
-    return watch->sched != NULL ? 0 : err_set(&request->err, ERR_NOMEM, "out of memory");
+    if (rc == 0)
+        watch->id = pb_id128(job->spec->id);
+    return rc;
 }
 
 void job_watch_close(struct job_watch *watch) {
-    sched_client_free(watch->sched);
     arena_fini(&watch->arena);
 }
 
@@ -99,8 +95,9 @@ int job_watch_next(struct job_watch *watch, Pb__Job **ret_job) {
         if (wanted != 0)
             return err_set(&watch->request->err, wanted, "%s", err_text(wanted));
         arena_reset(&watch->arena);
-        rc = sched_client_watch(watch->sched, &message, clock_deadline_ms(CALL_MS), &watch->arena,
-                                &news, &watch->request->err);
+        rc =
+            sched_client_watch(watch->request->gateway->sched, &message, clock_deadline_ms(CALL_MS),
+                               &watch->arena, &news, &watch->request->err);
     } while (is_patient(watch, rc));
     if (rc == 0 && news->job == NULL)
         rc = err_set(&watch->request->err, ERR_PROTOCOL, "news of a job without the job");
@@ -113,12 +110,9 @@ int job_watch_next(struct job_watch *watch, Pb__Job **ret_job) {
 }
 
 void job_wake_scheduler(struct request *request, struct id128 id) {
-    const struct gateway_options *options = &request->gateway->options;
-    struct sched_client *sched = sched_client_new(options->meta, options->rpc);
     Pb__JobWatch watch = PB__JOB_WATCH__INIT;
     Pb__JobNews *news;
     watch.job = pb_id(&id);
-    if (sched != NULL)
-        sched_client_watch(sched, &watch, clock_deadline_ms(CALL_MS), &request->arena, &news, NULL);
-    sched_client_free(sched);
+    sched_client_watch(request->gateway->sched, &watch, clock_deadline_ms(CALL_MS), &request->arena,
+                       &news, NULL);
 }

@@ -18,14 +18,13 @@ int job_inputs_expand(struct request *request, const json_t *patterns, Pb__JobSp
 /* Asks for the job again and again: one that waits for its changes. */
 struct job_watch {
     struct request *request;
-    struct sched_client *sched;
     struct id128 id;
     uint64_t seen;
     uint64_t failing_since_ns; /* 0: the scheduler answers */
     struct arena arena;        /* of the newest news */
 };
 
-/* NOMEM, NO_SUCH_JOB. Close it also when this failed. */
+/* NO_SUCH_JOB. Close it also when this failed. */
 int job_watch_open(struct job_watch *watch, struct request *request, const char *name);
 void job_watch_close(struct job_watch *watch);
 /* The job as it is now, at the first call; later once it has changed, or after about a second. It

@@ -219,6 +219,14 @@ int sched_client_commit(struct sched_client *client, const Pb__TaskCommits *comm
                 deadline_ns, arena, ret_committed, err);
 }
 
+int sched_client_submit(struct sched_client *client, Pb__JobSpec *spec, uint64_t deadline_ns,
+                        struct arena *arena, Pb__JobNews **ret_news, struct err *err) {
+    Pb__JobSubmit submit = PB__JOB_SUBMIT__INIT;
+    submit.spec = spec;
+    return call(client, RPC_JOB_SUBMIT, &submit.base, &pb__job_news__descriptor, deadline_ns, arena,
+                ret_news, err);
+}
+
 int sched_client_watch(struct sched_client *client, const Pb__JobWatch *watch, uint64_t deadline_ns,
                        struct arena *arena, Pb__JobNews **ret_news, struct err *err) {
     return call(client, RPC_JOB_WATCH, &watch->base, &pb__job_news__descriptor, deadline_ns, arena,

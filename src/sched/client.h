@@ -42,9 +42,14 @@ int sched_client_commit(struct sched_client *client, const Pb__TaskCommits *comm
                         uint64_t deadline_ns, struct arena *arena,
                         Pb__TaskCommitted **ret_committed, struct err *err);
 
+/* Proposes a job. Once it returns 0 the job is durable, under the name that the news tells, and its
+ * first tasks go to the workers that wait. Errors: those of the catalogue, and of rpc. */
+int sched_client_submit(struct sched_client *client, Pb__JobSpec *spec, uint64_t deadline_ns,
+                        struct arena *arena, Pb__JobNews **ret_news, struct err *err);
+
 /* Waits until the job has changed since the news numbered seen, at most SCHED_POLL_MS (the reply
- * then says what is known). seen = 0 returns at once: call it so after submitting or finishing a
- * job, to wake the scheduler. ERR_NO_SUCH_JOB. */
+ * then says what is known). seen = 0 returns at once: call it so after finishing a job, to
+ * wake the scheduler. ERR_NO_SUCH_JOB. */
 int sched_client_watch(struct sched_client *client, const Pb__JobWatch *watch, uint64_t deadline_ns,
                        struct arena *arena, Pb__JobNews **ret_news, struct err *err);
 

@@ -1,4 +1,5 @@
 /* The loop gives leases on tasks to the workers that wait. */
+#include "base/assert.h"
 #include "base/cleanup.h"
 #include "sched/impl.h"
 
@@ -6,17 +7,6 @@
 #define LATER_NS (60 * NS_PER_S)
 
 /* ---- choosing ---- */
-
-struct choice {
-    struct sched *sched;
-    struct place_map *map;
-    uint64_t now_ns;
-    uint64_t again_ns;
-    unsigned workers; /* heard of lately */
-    struct lease *leases[BATCH_MAX];
-    struct poller *pollers[BATCH_MAX]; /* for whom each lease is */
-    unsigned count;
-};
 
 struct held {
     const struct job *job;
@@ -43,17 +33,34 @@ static bool holds(void *context, uint32_t task, uint32_t node) {
     return false;
 }
 
+static uint32_t waiting_of(const struct job *job) {
+    uint32_t phase = sched_job_phase(job);
+    return phase < PHASES ? job->phases[phase].waiting : 0;
+}
+
+static uint64_t waiting_tasks(const struct choice *choice) {
+    uint64_t waiting = 0;
+    if (choice->only != NULL)
+        return waiting_of(choice->only);
+    LIST_FOR_EACH(node, &choice->sched->jobs)
+    waiting += waiting_of(LIST_ENTRY(node, struct job, node));
+    return waiting;
+}
+
+static bool may_have_one(const struct choice *choice, const struct poller *poller,
+                         const struct job *job) {
+    return waiting_of(job) > 0 && job->pass != choice->sched->pass &&
+           job->job->spec->sandbox_level_min <= poller->sandbox_level;
+}
+
 /* The job with the fewest running tasks that may have one for the poller. */
 static struct job *next_job(const struct choice *choice, const struct poller *poller) {
     struct job *best = NULL;
+    if (choice->only != NULL)
+        return may_have_one(choice, poller, choice->only) ? choice->only : NULL;
     LIST_FOR_EACH(node, &choice->sched->jobs) {
         struct job *job = LIST_ENTRY(node, struct job, node);
-        uint32_t phase = sched_job_phase(job);
-        if (phase == PHASES || job->phases[phase].waiting == 0 ||
-            job->pass == choice->sched->pass ||
-            job->job->spec->sandbox_level_min > poller->sandbox_level)
-            continue;
-        if (best == NULL || job->running < best->running)
+        if (may_have_one(choice, poller, job) && (best == NULL || job->running < best->running))
             best = job;
     }
     return best;
@@ -71,16 +78,6 @@ static uint32_t choose_task(struct choice *choice, const struct poller *poller, 
     return sched_choose(&job->phases[phase], &chooser, &choice->again_ns);
 }
 
-static uint64_t waiting_tasks(const struct sched *sched) {
-    uint64_t waiting = 0;
-    LIST_FOR_EACH(node, &sched->jobs) {
-        const struct job *job = LIST_ENTRY(node, struct job, node);
-        uint32_t phase = sched_job_phase(job);
-        waiting += phase < PHASES ? job->phases[phase].waiting : 0;
-    }
-    return waiting;
-}
-
 static size_t input_bytes(const struct job *job, uint32_t phase, uint32_t index) {
     size_t chunk;
     if (phase == PHASE_REDUCE)
@@ -93,7 +90,7 @@ static size_t input_bytes(const struct job *job, uint32_t phase, uint32_t index)
 /* Work for one poller: no more than its share of what waits, so that few tasks spread over all
  * workers. */
 static void choose_for(struct choice *choice, struct poller *poller) {
-    uint64_t share = (waiting_tasks(choice->sched) + choice->workers - 1) / choice->workers;
+    uint64_t share = (waiting_tasks(choice) + choice->workers - 1) / choice->workers;
     size_t bytes = 0;
     choice->sched->pass++;
     for (uint32_t given = 0; given < poller->slots && given < share && choice->count < BATCH_MAX &&
@@ -124,6 +121,31 @@ static unsigned count_workers(const struct sched *sched, uint64_t now_ns) {
     return count > 0 ? count : 1;
 }
 
+void sched_choose_work(struct sched *sched, struct job *only, struct choice *ret_choice) {
+    *ret_choice = (struct choice){.sched = sched, .only = only, .now_ns = clock_now_ns()};
+    struct choice *choice = ret_choice;
+    choice->again_ns = choice->now_ns + LATER_NS;
+    if (list_is_empty(&sched->pollers) || waiting_tasks(choice) == 0)
+        return;
+    choice->map = meta_map(sched->meta);
+    choice->workers = count_workers(sched, choice->now_ns);
+    LIST_FOR_EACH(node, &sched->pollers) {
+        struct poller *poller = LIST_ENTRY(node, struct poller, node);
+        if (!poller->answered && !poller->pending && choice->count < BATCH_MAX)
+            choose_for(choice, poller);
+    }
+    place_map_unref(choice->map);
+}
+
+Pb__TaskLease **sched_choice_leases(const struct choice *choice, struct arena *arena) {
+    Pb__TaskLease **leases = arena_array(arena, Pb__TaskLease *, BATCH_MAX);
+    if (leases == NULL)
+        panic("out of memory for leases");
+    for (unsigned i = 0; i < choice->count; i++)
+        leases[i] = sched_lease_message(choice->leases[i], arena);
+    return leases;
+}
+
 /* ---- granting ---- */
 
 static bool same_task(const struct lease *lease, const Pb__TaskLease *granted) {
@@ -133,12 +155,11 @@ static bool same_task(const struct lease *lease, const Pb__TaskLease *granted) {
 }
 
 /* granted = NULL: the catalogue thinks otherwise, or nobody knows. */
-static void note_granted(struct sched *sched, struct lease *lease, const Pb__TaskLease *granted) {
+static void note_granted(struct lease *lease, const Pb__TaskLease *granted) {
     struct sched_phase *phase = &lease->job->phases[lease->phase];
     if (granted == NULL || lease->job->job->state != PB__JOB_STATE__JOB_RUNNING) {
         sched_set_state(phase, lease->index, SCHED_WAITING, clock_now_ns());
         sched_lease_free(lease);
-        sched->stale |= granted == NULL;
         return;
     }
     lease->epoch = granted->lease_epoch;
@@ -167,7 +188,7 @@ static void answer_poller(struct choice *choice, struct poller *poller, bool gra
     poller->answered = grant.n_work > 0 || poller->code != 0;
 }
 
-static void note_reply(struct choice *choice, const Pb__Reply *reply) {
+bool sched_note_granted(struct choice *choice, const Pb__Reply *reply) {
     size_t next = 0;
     for (unsigned i = 0; i < choice->count; i++) {
         const Pb__TaskLease *granted = NULL;
@@ -176,7 +197,7 @@ static void note_reply(struct choice *choice, const Pb__Reply *reply) {
             granted = reply->leases[next++];
         bool kept =
             granted != NULL && choice->leases[i]->job->job->state == PB__JOB_STATE__JOB_RUNNING;
-        note_granted(choice->sched, choice->leases[i], granted);
+        note_granted(choice->leases[i], granted);
         if (!kept)
             choice->leases[i] = NULL;
     }
@@ -185,40 +206,29 @@ static void note_reply(struct choice *choice, const Pb__Reply *reply) {
             answer_poller(choice, choice->pollers[i], reply != NULL);
     }
     pthread_cond_broadcast(&choice->sched->changed);
+    return reply != NULL && next == choice->count;
 }
 
 static void grant_chosen(struct choice *choice) {
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, REPLY_BYTES);
-    Pb__TaskLease *leases[BATCH_MAX];
-    for (unsigned i = 0; i < choice->count; i++)
-        leases[i] = sched_lease_message(choice->leases[i], &arena);
     Pb__GrantLeases op = PB__GRANT_LEASES__INIT;
     Pb__Command command = PB__COMMAND__INIT;
     Pb__Reply *reply = NULL;
-    op.leases = leases;
+    op.leases = sched_choice_leases(choice, &arena);
     op.n_leases = choice->count;
     command.op_case = PB__COMMAND__OP_GRANT_LEASES;
     command.grant_leases = &op;
     pthread_mutex_unlock(&choice->sched->lock);
     int rc = sched_submit(choice->sched, META_ROOT, &command, &arena, &reply, NULL);
     pthread_mutex_lock(&choice->sched->lock);
-    note_reply(choice, rc == 0 ? reply : NULL);
+    if (!sched_note_granted(choice, rc == 0 ? reply : NULL))
+        choice->sched->stale = true;
 }
 
 uint64_t sched_grant_work(struct sched *sched) {
-    struct choice choice = {.sched = sched, .now_ns = clock_now_ns()};
-    choice.again_ns = choice.now_ns + LATER_NS;
-    if (list_is_empty(&sched->pollers) || waiting_tasks(sched) == 0)
-        return choice.again_ns;
-    choice.map = meta_map(sched->meta);
-    choice.workers = count_workers(sched, choice.now_ns);
-    LIST_FOR_EACH(node, &sched->pollers) {
-        struct poller *poller = LIST_ENTRY(node, struct poller, node);
-        if (!poller->answered && choice.count < BATCH_MAX)
-            choose_for(&choice, poller);
-    }
-    place_map_unref(choice.map);
+    struct choice choice;
+    sched_choose_work(sched, NULL, &choice);
     if (choice.count == 0)
         return choice.again_ns;
     grant_chosen(&choice);

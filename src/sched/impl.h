@@ -4,8 +4,9 @@
  * outcome of a command is unknown; every decision is a compare-and-set command there, so a
  * scheduler that has fallen behind does no harm.
  *
- * One lock guards all of it. Threads: the loop (leadership, loading, leases; the only one that adds
- * or drops jobs), the finisher, the collector, and the pool threads of the rpc server. */
+ * One lock guards all of it. Threads: the loop (leadership, loading, leases; the only one that
+ * drops jobs), the finisher, the collector, and the pool threads of the rpc server, which add new
+ * jobs. */
 #ifndef QUERN_SCHED_IMPL_H
 #define QUERN_SCHED_IMPL_H
 
@@ -81,6 +82,19 @@ struct result {
     bool job_settled;         /* and settled */
 };
 
+/* Tasks chosen for workers that wait, with leases that are not granted yet. */
+struct choice {
+    struct sched *sched;
+    struct job *only; /* tasks of no other; NULL: of all that are listed */
+    struct place_map *map;
+    uint64_t now_ns;
+    uint64_t again_ns; /* when to choose again, if nothing happens */
+    unsigned workers;  /* heard of lately */
+    struct lease *leases[BATCH_MAX];
+    struct poller *pollers[BATCH_MAX]; /* for whom each lease is */
+    unsigned count;
+};
+
 #define WORKERS_MAX 4096u /* node ids */
 
 struct sched {
@@ -151,8 +165,17 @@ struct lease *sched_lease_find(struct sched *sched,
                                const Pb__TaskLease *lease); /* the one that runs under that epoch */
 Pb__TaskLease *sched_lease_message(const struct lease *lease, struct arena *arena);
 
-/* ---- granting: called by the loop with the lock held, which is let go while a command is under
- * way ---- */
+/* ---- granting: lock held ---- */
+
+/* Leases for those who wait, who stay until sched_note_granted. */
+void sched_choose_work(struct sched *sched, struct job *only, struct choice *ret_choice);
+/* For a command; in the arena. */
+Pb__TaskLease **sched_choice_leases(const struct choice *choice, struct arena *arena);
+/* What of it the catalogue granted (NULL: nothing is known to be) goes to the workers; the rest
+ * waits again. Whether all was. */
+bool sched_note_granted(struct choice *choice, const Pb__Reply *reply);
+
+/* ---- the loop's: the lock is let go while a command is under way ---- */
 
 /* Gives tasks to those who wait. Returns when to look again, if nothing happens. */
 uint64_t sched_grant_work(struct sched *sched);
@@ -174,7 +197,8 @@ int sched_queue_garbage(struct sched *sched, Pb__ChunkRef *const *chunks, size_t
 
 /* ---- rpc ---- */
 
-rpc_handler sched_handle_poll, sched_handle_renew, sched_handle_commit, sched_handle_watch;
+rpc_handler sched_handle_submit, sched_handle_poll, sched_handle_renew, sched_handle_commit,
+    sched_handle_watch;
 /* Sends the reply; what a handler returns. */
 int sched_answer(struct rpc_conn *conn, uint16_t type, const ProtobufCMessage *message);
 int sched_answer_packed(struct rpc_conn *conn, uint16_t type, const struct buf *packed);

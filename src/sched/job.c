@@ -61,11 +61,13 @@ void sched_job_end(struct sched *sched, struct job *job, const Pb__Job *news) {
 void sched_job_add(struct sched *sched, struct job *job) {
     for (unsigned phase = 0; phase < PHASES; phase++) {
         for (uint32_t i = 0; i < job->phases[phase].count; i++) {
-            if (job->leases[phase][i] != NULL)
-                list_add_tail(&sched->leases, &job->leases[phase][i]->node);
+            struct lease *lease = job->leases[phase][i];
+            if (lease != NULL && list_is_empty(&lease->node))
+                list_add_tail(&sched->leases, &lease->node);
         }
     }
     list_add_tail(&sched->jobs, &job->node);
+    job->listed = true;
     sched_job_changed(sched, job);
 }
 

@@ -47,8 +47,10 @@ static int load_job(struct sched *sched, const Pb__Job *listed, struct err *err)
     if (rc != 0)
         return rc;
     pthread_mutex_lock(&sched->lock);
-    sched_job_add(sched, job);
-    job->listed = true;
+    if (sched_job_find(sched, listed->spec->id) == NULL)
+        sched_job_add(sched, job);
+    else
+        sched_job_unref(job); /* it was submitted here meanwhile */
     pthread_cond_signal(&sched->finish);
     pthread_mutex_unlock(&sched->lock);
     return 0;
@@ -225,6 +227,7 @@ int sched_start(struct meta_client *meta, struct store_client *store, struct rpc
         sched_stop(sched);
         return rc;
     }
+    rpc_server_handle(server, RPC_JOB_SUBMIT, sched_handle_submit, sched);
     rpc_server_handle(server, RPC_TASK_POLL, sched_handle_poll, sched);
     rpc_server_handle(server, RPC_TASK_RENEW, sched_handle_renew, sched);
     rpc_server_handle(server, RPC_TASK_COMMIT, sched_handle_commit, sched);

@@ -18,16 +18,13 @@ static int pack_job(const struct job *job, struct buf *ret_news) {
     return ret_news->failed ? ERR_NOMEM : 0;
 }
 
-/* Waits for the job's news; nothing is packed when it is not here. */
+/* Waits for the job's news; nothing is packed when it is not here, or has gone meanwhile. */
 static int wait_for_news(struct sched *sched, const Pb__JobWatch *watch, struct buf *ret_news) {
     uint64_t until_ns = clock_deadline_ms(SCHED_POLL_MS);
-    const struct job *job;
-    do {
+    const struct job *job = sched_job_find(sched, watch->job);
+    while (job != NULL && job->news == watch->seen && sched->leading && !sched->stopping &&
+           clock_cond_wait(&sched->changed, &sched->lock, until_ns))
         job = sched_job_find(sched, watch->job);
-    } while (watch->seen != 0 && sched->leading && !sched->stopping &&
-             (job == NULL || job->news == watch->seen) && watch->seen != ENDED &&
-             clock_cond_wait(&sched->changed, &sched->lock, until_ns));
-    job = sched_job_find(sched, watch->job);
     return job != NULL ? pack_job(job, ret_news) : 0;
 }
 
