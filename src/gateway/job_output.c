@@ -80,10 +80,11 @@ static int send_page(struct output *output, struct arena *arena, bool *ret_more)
     return rc;
 }
 
-static int send_done(struct output *output) {
+/* Of the done tasks of the phase those that come next. */
+static int send_done(struct output *output, uint32_t done) {
     bool more = true;
     int rc = 0;
-    while (more && rc == 0) {
+    while (more && rc == 0 && output->next < done) {
         struct arena arena;
         arena_init(&arena, PAGE_BYTES_MAX);
         rc = send_page(output, &arena, &more);
@@ -105,7 +106,7 @@ static int send_all(struct output *output) {
             return err_set(&output->request->err, ERR_JOB_FAILED, "the job %s%s%s",
                            state == PB__JOB_STATE__JOB_FAILED ? "failed" : "was cancelled",
                            job->reason[0] != '\0' ? ": " : "", job->reason);
-        rc = send_done(output);
+        rc = send_done(output, output->phase > 0 ? job->reduce_done : job->map_done);
         if (rc != 0 || state == PB__JOB_STATE__JOB_COMMITTED)
             return rc;
     }
