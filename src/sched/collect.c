@@ -1,8 +1,9 @@
 /* Garbage: chunks that no record names are removed from their holders after a while, and old jobs
  * are forgotten.
  *
- * A chunk stays until readers that began before it was dropped have ended: for a fixed time, and as
- * long as a job runs that was submitted before, since its inputs are pinned. */
+ * A chunk stays until readers that began before it was dropped have ended: for a fixed time, of
+ * which little is left when a disk is short of room, and as long as a job runs that was submitted
+ * before, since its inputs are pinned. */
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -10,6 +11,8 @@
 #include "sched/impl.h"
 
 #define GARBAGE_MS_DEFAULT 300000u
+#define SHORT_PARTS 10u /* it stays for a tenth of the time when a disk is short */
+#define STATUS_MS 1000u /* for nodes to tell */
 #define ROUND_MS_MAX 30000u
 #define ROUND_MS_MIN 50u
 #define PAGE_RECORDS 100u
@@ -164,9 +167,8 @@ static int forget_old_jobs(struct collector *collector, struct err *err) {
 /* ---- rounds ---- */
 
 /* Lock held. */
-static uint64_t collect_before_ms(const struct collector *collector) {
-    uint64_t now_ms = clock_wall_ms(),
-             before_ms = now_ms > collector->garbage_ms ? now_ms - collector->garbage_ms : 0;
+static uint64_t collect_before_ms(const struct collector *collector, uint64_t keep_ms) {
+    uint64_t now_ms = clock_wall_ms(), before_ms = now_ms > keep_ms ? now_ms - keep_ms : 0;
     LIST_FOR_EACH(node, &collector->sched->jobs) {
         const struct job *job = LIST_ENTRY(node, struct job, node);
         uint64_t submitted_ms = job->job->spec->submitted_ms,
@@ -196,15 +198,19 @@ static uint64_t garbage_ms(void) {
 void *sched_collect_main(void *context) {
     struct sched *sched = context;
     struct collector collector = {.sched = sched, .garbage_ms = garbage_ms()};
-    uint64_t round_ms =
-        collector.garbage_ms / 2 < ROUND_MS_MAX ? collector.garbage_ms / 2 : ROUND_MS_MAX;
+    uint64_t short_ms = collector.garbage_ms / SHORT_PARTS,
+             round_ms = short_ms / 2 < ROUND_MS_MAX ? short_ms / 2 : ROUND_MS_MAX;
     round_ms = round_ms > ROUND_MS_MIN ? round_ms : ROUND_MS_MIN;
     pthread_mutex_lock(&sched->lock);
     while (!sched->stopping) {
         clock_cond_wait(&sched->collect, &sched->lock, clock_deadline_ms(round_ms));
         if (!sched->leading || sched->stopping)
             continue;
-        collector.before_ms = collect_before_ms(&collector);
+        pthread_mutex_unlock(&sched->lock);
+        bool hurry = store_is_short(sched->store, clock_deadline_ms(STATUS_MS));
+        pthread_mutex_lock(&sched->lock);
+        collector.before_ms =
+            collect_before_ms(&collector, hurry ? short_ms : collector.garbage_ms);
         pthread_mutex_unlock(&sched->lock);
         run_round(&collector);
         pthread_mutex_lock(&sched->lock);

@@ -3,7 +3,9 @@
 
 #include "base/assert.h"
 #include "base/cleanup.h"
+#include "os/space.h"
 #include "store/client_internal.h"
+#include "store/store.h"
 
 #define AVOID_MS 1000
 
@@ -106,4 +108,29 @@ int store_delete(struct store_client *client, const struct id128 *chunk_ids, uns
     }
     place_map_unref(map);
     return rc;
+}
+
+/* ---- room ---- */
+
+#define SHORT_PERCENT 5u /* free */
+
+static bool is_short(struct store_client *client, uint32_t node, uint64_t deadline_ns) {
+    struct store_status status = {0};
+    if (node == client->self && client->local != NULL)
+        store_get_status(client->local, &status);
+    else if (store_remote_status(client->rpc, node, deadline_ns, &status, NULL) != 0)
+        return false;
+    uint64_t few = status.disk_total_bytes / 100 * SHORT_PERCENT;
+    return status.disk_free_bytes < (few > 2 * SPACE_LOW_BYTES ? few : 2 * SPACE_LOW_BYTES);
+}
+
+bool store_is_short(struct store_client *client, uint64_t deadline_ns) {
+    struct place_map *map = meta_map(client->meta);
+    bool found = false;
+    for (uint32_t i = 0; i < map->node_count && !found; i++)
+        found = (map->nodes[i].roles & ROLE_STORE) != 0 &&
+                client_node_is_up(client, map, map->nodes[i].id) &&
+                is_short(client, map->nodes[i].id, deadline_ns);
+    place_map_unref(map);
+    return found;
 }

@@ -67,4 +67,7 @@ int store_open_local(struct store_client *client, struct id128 chunk_id, int *re
 int store_delete(struct store_client *client, const struct id128 *chunk_ids, unsigned count,
                  uint64_t deadline_ns, struct err *err);
 
+/* Whether the disk of any holder that tells is short of room: garbage should go before its time. */
+bool store_is_short(struct store_client *client, uint64_t deadline_ns);
+
 #endif
