@@ -1,5 +1,6 @@
 /* The simulator's command line: one seed or schedule told in full; or many seeds, a process each,
  * as many at a time as there are processors; or the search for the smallest schedule that fails. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -148,6 +149,8 @@ static int usage(void) {
 }
 
 int main(int argc, char **argv) {
+    mallopt(M_MMAP_THRESHOLD, 1 << 30); /* big buffers come and go: not by way of the kernel */
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     struct how how = {0};
     bool quiet = false, small = false, one = false, many = false;
     unsigned long long first = 0, last = 0;
