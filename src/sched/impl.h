@@ -150,6 +150,8 @@ void sched_job_fail(struct job *job, uint32_t phase, uint32_t index,
                     const char *reason); /* the first reason stays */
 /* Something about it is new: waiters are woken. */
 void sched_job_changed(struct sched *sched, struct job *job);
+/* Whether who has seen so much waits. job = NULL: it is not here, and the catalogue has its end. */
+bool sched_lacks_news(const struct sched *sched, const struct job *job, uint64_t seen);
 /* The phase whose tasks may run, or PHASES when none may. */
 uint32_t sched_job_phase(const struct job *job);
 bool sched_job_is_complete(const struct job *job);

@@ -172,12 +172,45 @@ static void test_leases(void **state) {
     drop_example(&example);
 }
 
+static void test_news(void **state) {
+    (void)state;
+    struct example example;
+    make_example(&example, false);
+    struct sched *sched = &example.sched;
+    sched->leading = true;
+    uint64_t seen = example.job->news;
+    assert_true(sched_lacks_news(sched, example.job, seen));
+    assert_false(sched_lacks_news(sched, example.job, seen - 1));
+    assert_false(sched_lacks_news(sched, NULL, seen)); /* it left the list meanwhile */
+    sched_job_changed(sched, example.job);
+    assert_false(sched_lacks_news(sched, example.job, seen));
+    seen = example.job->news;
+    sched->leading = false;
+    assert_false(sched_lacks_news(sched, example.job, seen));
+    drop_example(&example);
+}
+
+/* A job whose first tasks were given out before it was listed keeps their leases, once. */
+static void test_listed_with_leases(void **state) {
+    (void)state;
+    struct example example;
+    make_example(&example, false);
+    struct sched *sched = &example.sched;
+    struct lease *lease = sched_lease_new(sched, example.job, PHASE_MAP, 0, 2);
+    list_remove(&example.job->node); /* as it was before */
+    sched_job_add(sched, example.job);
+    assert_ptr_equal(sched->leases.next, &lease->node);
+    assert_ptr_equal(lease->node.next, &sched->leases);
+    assert_true(example.job->listed);
+    sched_lease_free(lease);
+    drop_example(&example);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_whole_objects),
-        cmocka_unit_test(test_phases),
-        cmocka_unit_test(test_leases),
+        cmocka_unit_test(test_slices), cmocka_unit_test(test_whole_objects),
+        cmocka_unit_test(test_phases), cmocka_unit_test(test_leases),
+        cmocka_unit_test(test_news),   cmocka_unit_test(test_listed_with_leases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
 #include "base/cleanup.h"
 #include "sched/impl.h"
 
-/* The job as the catalogue will have it, in its arena, which the body's copy is in as well. */
+/* The job as the catalogue will have it. */
 static Pb__Job *make_record(struct job *job, Pb__JobSpec *spec) {
     Pb__Job *record = arena_new(&job->arena, Pb__Job);
     Pb__TaskUsage *usage = arena_new(&job->arena, Pb__TaskUsage);
@@ -29,7 +29,12 @@ static int unpack_job(const struct buf *body, struct job *job, struct err *err) 
     return sched_job_set(job, make_record(job, request->spec), err);
 }
 
-/* Lock not held. */
+static int take_name(struct job *job, const char *name, struct err *err) {
+    job->job->spec->name = arena_strdup(&job->arena, name);
+    return job->job->spec->name != NULL ? 0 : err_set(err, ERR_NOMEM, "no memory for a job");
+}
+
+/* The job gets the name that was free. Lock not held. */
 static int propose(struct sched *sched, const struct choice *choice, struct arena *arena,
                    Pb__Reply **ret_reply, struct err *err) {
     Pb__SubmitJob op = PB__SUBMIT_JOB__INIT;
@@ -42,7 +47,7 @@ static int propose(struct sched *sched, const struct choice *choice, struct aren
     int rc = sched_submit(sched, META_ROOT, &command, arena, ret_reply, err);
     if (rc == 0 && ((*ret_reply)->job == NULL || (*ret_reply)->job->spec == NULL))
         rc = err_set(err, ERR_PROTOCOL, "a job was taken without a reply");
-    return rc;
+    return rc == 0 ? take_name(choice->only, (*ret_reply)->job->spec->name, err) : rc;
 }
 
 /* Nothing of it was begun before, and nobody loaded it meanwhile. */
@@ -80,10 +85,6 @@ static int submit(struct sched *sched, struct job *job, struct arena *arena, str
     sched_choose_work(sched, job, &choice);
     pthread_mutex_unlock(&sched->lock);
     int rc = propose(sched, &choice, arena, &reply, err);
-    if (rc == 0) /* the name that was free */
-        job->job->spec->name = arena_strdup(&job->arena, reply->job->spec->name);
-    if (rc == 0 && job->job->spec->name == NULL)
-        rc = err_set(err, ERR_NOMEM, "no memory for a job");
     pthread_mutex_lock(&sched->lock);
     note_submitted(&choice, rc == 0 ? reply : NULL);
     pthread_mutex_unlock(&sched->lock);

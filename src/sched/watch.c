@@ -18,11 +18,15 @@ static int pack_job(const struct job *job, struct buf *ret_news) {
     return ret_news->failed ? ERR_NOMEM : 0;
 }
 
+bool sched_lacks_news(const struct sched *sched, const struct job *job, uint64_t seen) {
+    return job != NULL && job->news == seen && sched->leading && !sched->stopping;
+}
+
 /* Waits for the job's news; nothing is packed when it is not here, or has gone meanwhile. */
 static int wait_for_news(struct sched *sched, const Pb__JobWatch *watch, struct buf *ret_news) {
     uint64_t until_ns = clock_deadline_ms(SCHED_POLL_MS);
     const struct job *job = sched_job_find(sched, watch->job);
-    while (job != NULL && job->news == watch->seen && sched->leading && !sched->stopping &&
+    while (sched_lacks_news(sched, job, watch->seen) &&
            clock_cond_wait(&sched->changed, &sched->lock, until_ns))
         job = sched_job_find(sched, watch->job);
     return job != NULL ? pack_job(job, ret_news) : 0;

@@ -14,7 +14,7 @@
 #include "base/span.h"
 
 #define FRAME_HEADER_SIZE 20
-#define FRAME_PROTOCOL_VERSION 3u
+#define FRAME_PROTOCOL_VERSION 4u
 
 struct frame {
     uint16_t type;
