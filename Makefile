@@ -3,7 +3,7 @@ SAN ?=
 CC ?= gcc
 BUILD ?= build$(if $(SAN),-$(SAN))
 PREFIX ?= /usr/local
-MESON_SAN = $(if $(SAN),-Db_sanitize=$(subst address,address$(,)undefined,$(SAN)) -Db_lundef=false)
+MESON_SAN = $(if $(SAN),-Db_sanitize=$(subst address,address$(,)undefined,$(SAN)) -Db_lundef=false -Doptimization=1 -Dc_args=-g1)
 , := ,
 
 .PHONY: all configure
