@@ -209,8 +209,9 @@ void catalog_finish_job(struct catalog_step *step, const Pb__FinishJob *op);
 void catalog_mark_settled(struct catalog_step *step, const Pb__MarkSettled *op);
 void catalog_forget_job(struct catalog_step *step, const Pb__ForgetJob *op);
 void catalog_grant_leases(struct catalog_step *step, const Pb__GrantLeases *op);
-/* What both submitting and granting do: false and refused when they are too many. */
-bool catalog_check_leases(struct catalog_step *step, size_t count);
+/* Of tasks: false and refused when they are too many for one command. */
+bool catalog_check_batch(struct catalog_step *step, size_t count);
+/* What submitting and granting share. */
 void catalog_grant(struct catalog_step *step, Pb__TaskLease **leases, size_t count);
 void catalog_release_leases(struct catalog_step *step, const Pb__ReleaseLeases *op);
 void catalog_commit_tasks(struct catalog_step *step, const Pb__CommitTasks *op);

@@ -138,7 +138,7 @@ void catalog_submit_job(struct catalog_step *step, const Pb__SubmitJob *op) {
     step->reply->job = catalog_load_job(step, op->spec->id);
     if (step->reply->job != NULL)
         return; /* submitted before */
-    if (!check_inputs(step, op->spec, &map_tasks) || !catalog_check_leases(step, op->n_leases))
+    if (!check_inputs(step, op->spec, &map_tasks) || !catalog_check_batch(step, op->n_leases))
         return;
     char *name = free_name(step, op->spec->name);
     if (name == NULL)

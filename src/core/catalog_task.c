@@ -80,7 +80,7 @@ static void store_task(struct catalog_step *step, const Pb__Task *task) {
     catalog_store(step, &key, &task->base);
 }
 
-bool catalog_check_leases(struct catalog_step *step, size_t count) {
+bool catalog_check_batch(struct catalog_step *step, size_t count) {
     if (count > BATCH_MAX)
         catalog_refuse(step, ERR_LIMIT, "a batch of %zu tasks; the limit is %u", count, BATCH_MAX);
     return step->reply->code == 0;
@@ -115,7 +115,7 @@ void catalog_grant(struct catalog_step *step, Pb__TaskLease **leases, size_t cou
 }
 
 void catalog_grant_leases(struct catalog_step *step, const Pb__GrantLeases *op) {
-    if (catalog_check_leases(step, op->n_leases))
+    if (catalog_check_batch(step, op->n_leases))
         catalog_grant(step, op->leases, op->n_leases);
 }
 
@@ -146,7 +146,7 @@ static bool release(struct jobs *jobs, Pb__TaskLease *lease, char *reason) {
 }
 
 void catalog_release_leases(struct catalog_step *step, const Pb__ReleaseLeases *op) {
-    if (!catalog_check_leases(step, op->n_leases))
+    if (!catalog_check_batch(step, op->n_leases))
         return;
     struct jobs jobs = jobs_begin(step, op->n_leases);
     Pb__Reply *reply = step->reply;
@@ -248,7 +248,7 @@ static bool check_result(struct catalog_step *step, Pb__TaskResult *result) {
 }
 
 void catalog_commit_tasks(struct catalog_step *step, const Pb__CommitTasks *op) {
-    if (!catalog_check_leases(step, op->n_commits))
+    if (!catalog_check_batch(step, op->n_commits))
         return;
     for (size_t i = 0; i < op->n_commits; i++) {
         if (!check_result(step, op->commits[i]->result))

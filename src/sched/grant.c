@@ -42,8 +42,9 @@ static uint64_t waiting_tasks(const struct choice *choice) {
     uint64_t waiting = 0;
     if (choice->only != NULL)
         return waiting_of(choice->only);
-    LIST_FOR_EACH(node, &choice->sched->jobs)
-    waiting += waiting_of(LIST_ENTRY(node, struct job, node));
+    LIST_FOR_EACH(node, &choice->sched->jobs) {
+        waiting += waiting_of(LIST_ENTRY(node, struct job, node));
+    }
     return waiting;
 }
 
@@ -134,7 +135,7 @@ void sched_choose_work(struct sched *sched, struct job *only, struct choice *ret
         if (!poller->answered && !poller->pending && choice->count < BATCH_MAX)
             choose_for(choice, poller);
     }
-    place_map_unref(choice->map);
+    choice->map = place_map_unref(choice->map);
 }
 
 Pb__TaskLease **sched_choice_leases(const struct choice *choice, struct arena *arena) {

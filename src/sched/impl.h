@@ -85,8 +85,8 @@ struct result {
 /* Tasks chosen for workers that wait, with leases that are not granted yet. */
 struct choice {
     struct sched *sched;
-    struct job *only; /* tasks of no other; NULL: of all that are listed */
-    struct place_map *map;
+    struct job *only;      /* tasks of no other; NULL: of all that are listed */
+    struct place_map *map; /* while it is made */
     uint64_t now_ns;
     uint64_t again_ns; /* when to choose again, if nothing happens */
     unsigned workers;  /* heard of lately */
