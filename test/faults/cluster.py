@@ -16,7 +16,8 @@ SECRET_KEY = "faultssecretkey"
 FORMING_PORT = 9000  # of `quern dev`, in our own namespace: always free
 WHOLE_SECONDS = 4
 # Last words of a node that is to be started again.
-START_AGAIN = ("is made anew at the next start", "can be started again once there is room")
+CORRUPT = "is made anew at the next start"
+NO_ROOM = "can be started again once there is room"
 GARBAGE_MS = "90000"  # big objects come and go by gigabytes a minute: five minutes of them fill any disk here
 READY_SECONDS = 120
 ROOM_SECONDS = 10
@@ -87,6 +88,7 @@ class Cluster:
                       for i in self.network.nodes}
         for node in self.nodes.values():
             node.preload = preload
+        self.unseen_flips = False  # in the state store of a node that has not found out
         os.makedirs(data, exist_ok=True)
 
     def environment(self):
@@ -201,7 +203,9 @@ class Cluster:
         for node in self.nodes.values():
             if not node.has_ended():
                 continue
-            if not any(words in self.last_words(node) for words in START_AGAIN):
+            if CORRUPT in self.last_words(node):
+                self.unseen_flips = False
+            elif NO_ROOM not in self.last_words(node):
                 raise Finding(f"node {node.number} ended by itself: {self.last_words(node)}")
             node.kill()
             time.sleep(0.5)

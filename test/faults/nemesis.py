@@ -13,6 +13,7 @@ from disk import files_below, flip_bytes
 
 KINDS = {}       # by name: the function
 PROCESS = set()  # kinds that stop processes; one at a time
+FLIPPED = 1      # the node whose bits flip
 ALONE = {"flip-volume", "flip-volume-live", "flip-log", "flip-state", "full", "full-all", "wipe",
          "wipe-witness", "rollback"}  # not together with another
 OFF = {
@@ -192,7 +193,7 @@ def loss(cluster, rng, seconds):
 
 def flip(cluster, rng, seconds, folder, suffixes):
     """Of node 1 and no other: what is damaged on two nodes may be lost for good."""
-    node = cluster.nodes[1]
+    node = cluster.nodes[FLIPPED]
     node.kill()
     places = flip_bytes(files_below(f"{node.directory}/{folder}", suffixes), 3, rng)
     time.sleep(min(seconds, 1))
@@ -208,7 +209,7 @@ def flip_volume(cluster, rng, seconds):
 @kind("flip-volume-live")
 def flip_volume_live(cluster, rng, seconds):
     """While the node runs and serves."""
-    node = cluster.nodes[1]
+    node = cluster.nodes[FLIPPED]
     places = flip_bytes(files_below(f"{node.directory}/chunks/volumes", (".volume", ".chunk")), 3, rng)
     time.sleep(seconds)
     return f"node 1: {', '.join(places) if places else 'nothing there yet'}"
@@ -216,11 +217,14 @@ def flip_volume_live(cluster, rng, seconds):
 
 @kind("flip-log", of_processes=True)
 def flip_log(cluster, rng, seconds):
+    cluster.wait_whole()
     return flip(cluster, rng, seconds, "meta/log", (".log",))
 
 
 @kind("flip-state", of_processes=True)
 def flip_state(cluster, rng, seconds):
+    cluster.wait_whole()
+    cluster.unseen_flips = True
     return flip(cluster, rng, seconds, "meta/state", (".sst",))
 
 
@@ -255,6 +259,15 @@ def full_all(cluster, rng, seconds):
     return fill(cluster, rng, list(cluster.nodes.values()), seconds)
 
 
+def node_to_lose(cluster, rng):
+    """Once the others have it all. The one whose state is damaged and may find that out any time would be a second."""
+    cluster.wait_whole()
+    if cluster.unseen_flips:
+        cluster.unseen_flips = False
+        return cluster.nodes[FLIPPED]
+    return some_node(cluster, rng)
+
+
 def wipe_directory(node):
     """All is lost but who the node is, and how often it was started."""
     for name in os.listdir(node.directory):
@@ -267,8 +280,7 @@ def wipe_directory(node):
 
 @kind("wipe", of_processes=True)
 def wipe(cluster, rng, seconds):
-    node = some_node(cluster, rng)
-    cluster.wait_whole()
+    node = node_to_lose(cluster, rng)
     node.kill()
     wipe_directory(node)
     time.sleep(min(seconds, 1))
@@ -280,11 +292,11 @@ def wipe(cluster, rng, seconds):
 def wipe_witness(cluster, rng, seconds):
     """Two nodes agree without the third; one of them is wiped, the other cut off: the wiped one and
     the third are a majority, and must not decide anew what they do not know."""
-    nodes = sorted(cluster.nodes)
-    rng.shuffle(nodes)
-    wiped, knowing, behind = nodes[:3]
-    node = cluster.nodes[wiped]
-    cluster.wait_whole()
+    node = node_to_lose(cluster, rng)
+    wiped = node.number
+    others = sorted(set(cluster.nodes) - {wiped})
+    rng.shuffle(others)
+    knowing, behind = others[:2]
     cluster.network.set("witness", cluster.network.drop(both_ways([behind], [wiped, knowing])))
     time.sleep(2)
     cluster.network.set("witness", cluster.network.drop(both_ways([behind, wiped], [knowing]) +
