@@ -24,10 +24,8 @@ static void view_nodes(struct sim *sim, const struct sim_replica *leader,
 
 static void view_of(struct sim *sim, const struct sim_replica *leader, struct member_view *view) {
     const struct paxos *paxos = drive_paxos(leader->drive);
-    struct paxos_status status;
-    paxos_status(paxos, &status);
     *view = (struct member_view){.config = paxos_config_of(paxos), .leader = leader->node->id};
-    view->settled = paxos_room(paxos) > 0 && status.chosen_upto > view->config->slot;
+    view->settled = paxos_is_settled(paxos);
     for (uint32_t i = 0; i < view->config->count; i++)
         view->lags[i] =
             paxos_lag_of(paxos, view->config->members[i].node, view->config->members[i].born);

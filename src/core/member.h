@@ -24,7 +24,7 @@ struct member_node {
 struct member_view {
     const struct paxos_config *config; /* the newest chosen, as the leader has it */
     uint32_t leader;                   /* its node */
-    bool settled;                      /* the leader's barrier above the configuration is chosen */
+    bool settled;                      /* paxos_is_settled, of the leader */
     uint32_t node_count;
     struct member_node nodes[MEMBER_NODES_MAX]; /* all that are wanted, and all that may have a
                                                    replica */

@@ -217,6 +217,9 @@ const struct paxos_config *paxos_config_of(const struct paxos *paxos);
 /* How far a member is behind what is chosen, as the leader knows; UINT64_MAX when it was not heard
  * of late, or this is not the leader. */
 uint64_t paxos_lag_of(const struct paxos *paxos, uint32_t node, uint32_t born);
+/* It leads, its barrier above the newest configuration is chosen, and a quorum of the voters holds
+ * durably all that was chosen before: nobody who is out of the configuration is needed any more. */
+bool paxos_is_settled(const struct paxos *paxos);
 /* Proposals that would be taken now: 0 when not leading or the window is full. */
 unsigned paxos_room(const struct paxos *paxos);
 /* When the next PAXOS_TICK is due; other events may move it. UINT64_MAX: none is. */

@@ -252,6 +252,7 @@ static void send_ack(struct paxos *paxos, const struct paxos_message *heartbeat)
     ack->slot = paxos->stream.received_upto;
     ack->start = heartbeat->slot;
     ack->chosen_upto = paxos->chosen_upto;
+    ack->applied = paxos->applied;
     ack->check = *paxos_last_check(paxos);
     ack->sync_us = paxos->sync_us;
     if (paxos->space != PAXOS_SPACE_GOOD)

@@ -30,7 +30,7 @@ struct replica {
     struct paxos_fetch fetch;
     uint64_t diverged_slot;
     uint64_t answered; /* the newest cookie chosen */
-    bool cut, disk_stalled;
+    bool cut, disk_stalled, apply_stalled;
 };
 
 static struct {
@@ -161,7 +161,7 @@ static inline void live(void) {
             replica->synced = replica->written;
             drive_durable(replica->drive, world.now_ns, replica->last_seq);
         }
-        if (replica->applied_upto < replica->to_apply)
+        if (!replica->apply_stalled && replica->applied_upto < replica->to_apply)
             drive_applied(replica->drive, world.now_ns, replica->applied_upto = replica->to_apply,
                           NULL);
         if (paxos_next_tick(drive_paxos(replica->drive)) <= world.now_ns)

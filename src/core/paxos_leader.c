@@ -58,7 +58,7 @@ static void propose_recovered(struct paxos *paxos) {
 void paxos_peer_begin(const struct paxos *paxos, struct paxos_peer *peer) {
     peer->heard_ns = paxos->now_ns;
     peer->sent_upto = peer->accepted_upto = paxos->start - 1;
-    peer->rewound_to = 0;
+    peer->applied = peer->rewound_to = 0;
     peer->stalled = false;
     peer->spacious = true;
     peer->seq_acked = 0;
@@ -220,6 +220,7 @@ int paxos_on_heartbeat_ack(struct paxos *paxos, const struct paxos_message *mess
     else
         peer->stalled = false;
     peer->spacious = (message->flags & PAXOS_LOW) == 0;
+    peer->applied = message->applied;
     peer->sync_us = message->sync_us;
     if (message->check.slot > peer->check.slot)
         peer->check = message->check;

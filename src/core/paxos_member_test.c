@@ -54,6 +54,28 @@ static void test_one_that_was_voted_out_learns_it_and_disturbs_nobody(void **sta
     assert_int_equal(ballot_compare(status_of(index).ballot, before), 0);
 }
 
+/* The two that voted for all of it are the leader and the one that goes. */
+static void test_who_goes_is_needed_until_a_quorum_of_the_others_has_it_all(void **state) {
+    (void)state;
+    uint32_t index = elect(), goes = (index + 1) % world.count, lags = (index + 2) % world.count;
+    const struct paxos *paxos = drive_paxos(world.replicas[index].drive);
+    world.replicas[lags].apply_stalled = true;
+    propose(index, "a", 1);
+    live_ms(50);
+    assert_true(paxos_is_settled(paxos)); /* nobody has gone */
+    struct paxos_config config = founders();
+    config.members[goes] = config.members[--config.count];
+    assert_int_equal(reconfigure(index, &config), 0);
+    live_ms(200);
+    assert_true(status_of(index).chosen_upto > paxos_config_of(paxos)->slot);
+    assert_int_equal(paxos_config_of(paxos)->count, 2);
+    assert_false(paxos_is_settled(paxos));
+    world.replicas[lags].apply_stalled = false;
+    live_ms(50);
+    assert_true(paxos_is_settled(paxos));
+    assert_false(paxos_is_settled(drive_paxos(world.replicas[lags].drive))); /* it does not lead */
+}
+
 static void test_a_leader_hands_over(void **state) {
     (void)state;
     uint32_t index = elect(), heir = (index + 2) % world.count;
@@ -131,6 +153,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         STORY(test_a_learner_comes_votes_and_replaces_another, 3),
         STORY(test_one_that_was_voted_out_learns_it_and_disturbs_nobody, 3),
+        STORY(test_who_goes_is_needed_until_a_quorum_of_the_others_has_it_all, 3),
         STORY(test_a_leader_hands_over, 3),
         STORY(test_a_slow_disk_lets_another_lead, 3),
         STORY(test_without_space_only_what_must_is_proposed, 3),

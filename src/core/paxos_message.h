@@ -18,7 +18,7 @@ enum paxos_message_type {
     PAXOS_ACCEPTED,  /* ballot, upto: durable without gap from start; chosen_upto */
     PAXOS_HEARTBEAT, /* ballot, start, chosen_upto, slot: last sent to you, seq of reads, check */
     PAXOS_HEARTBEAT_ACK, /* as ACCEPTED; slot: last received, start: the slot asked, seq, check,
-                            sync_us; LOW, FULL */
+                            sync_us, applied; LOW, FULL */
     PAXOS_NACK,          /* promised: a ballot above the one refused; chosen_upto; REMOVED */
     PAXOS_LEARN_REQ,     /* slot: the first wanted */
     PAXOS_LEARN,         /* chosen_upto of the sender, chosen entries in order without gap */
@@ -77,7 +77,10 @@ struct paxos_message {
     uint64_t start; /* the first slot of the ballot */
     uint64_t chosen_upto;
     uint64_t seq;
-    uint64_t doubt_upto; /* slots up to it that are not among the entries are PAXOS_LOST */
+    union {
+        uint64_t doubt_upto; /* slots up to it that are not among the entries are PAXOS_LOST */
+        uint64_t applied;    /* slots that the sender's log and state store keep, all of them */
+    };
     struct paxos_check check;
     uint32_t sync_us; /* what a write to the log takes of late */
     uint32_t entry_count;

@@ -75,6 +75,7 @@ struct paxos_peer {
     /* leader */
     uint64_t sent_upto;
     uint64_t accepted_upto; /* its durable vote at our ballot */
+    uint64_t applied;       /* as it said: what is chosen up to here is durable there */
     uint64_t rewound_to;    /* where sending last began again */
     bool stalled;           /* it did so twice at one slot: send one slot at a time */
     bool spacious;

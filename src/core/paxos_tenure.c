@@ -197,6 +197,17 @@ void paxos_on_reconfigure(struct paxos *paxos, const struct paxos_event *event) 
     paxos_proposal_done(paxos, event->cookie, slot, code);
 }
 
+/* A slot is applied only once this replica's own record of it is durable. */
+static bool has_what_was_before(const struct paxos *paxos, const struct paxos_peer *peer) {
+    uint64_t applied = peer == paxos->self ? paxos->applied : peer->applied;
+    return applied >= paxos->config.slot;
+}
+
+bool paxos_is_settled(const struct paxos *paxos) {
+    return paxos_room(paxos) > 0 && paxos->chosen_upto > paxos->config.slot &&
+           paxos_has_quorum(paxos, has_what_was_before);
+}
+
 /* Who is out hands over to a voter that has everything. */
 static void resign(struct paxos *paxos) {
     const struct paxos_peer *best = NULL;

@@ -159,7 +159,7 @@ static void view(struct group *group, struct call *call) {
     struct paxos_status status;
     struct host_view view = {.config = *paxos_config_of(paxos)};
     paxos_status(paxos, &status);
-    view.settled = status.leads && paxos_room(paxos) > 0 && status.chosen_upto > view.config.slot;
+    view.settled = paxos_is_settled(paxos);
     for (uint32_t i = 0; i < view.config.count; i++)
         view.lags[i] =
             paxos_lag_of(paxos, view.config.members[i].node, view.config.members[i].born);
