@@ -126,6 +126,7 @@ struct meta {
     struct server_of_slots *slot_server;
     enum paxos_space space; /* as last told; the keeper's */
     struct keeper *keeper;
+    struct scrub *scrub;
     struct members *members;
     struct placer *placer;
     struct fetcher *fetcher;
@@ -225,6 +226,14 @@ void keeper_start(struct meta *meta);
 void keeper_stop(struct meta *meta);
 /* A point of the log: records up to lsn are of no slot above last_slot[group]. */
 void keeper_note_point(struct meta *meta); /* replica thread, for a CALL_POINT */
+/* The record cannot be read any more: all up to it goes from the log as soon as the state store
+ * holds it, whoever lags. Any thread. */
+void keeper_note_damage(struct meta *meta, uint64_t lsn);
+
+/* ---- scrub.c: what the state store and the log hold is read before it is needed ---- */
+
+void scrub_start(struct meta *meta);
+void scrub_stop(struct meta *meta);
 
 /* ---- disk.c: room and speed of the disk ---- */
 

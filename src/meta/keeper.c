@@ -33,6 +33,8 @@ struct keeper {
     uint64_t flushed_lsn;            /* appended when it was last flushed */
     uint64_t flushed_bytes;          /* live then */
     bool warned;                     /* that a laggard is given up */
+    _Atomic uint64_t damaged_lsn;    /* a record that must go; 0 = none */
+    uint64_t outrun_lsn;             /* the like, since when the log goes on in another segment */
     struct point points[POINTS_MAX]; /* by lsn */
     uint32_t point_count;
     pthread_mutex_t mutex; /* of stopping */
@@ -121,23 +123,43 @@ static void points_drop(struct keeper *keeper, uint64_t lsn) {
     keeper->point_count = kept;
 }
 
+static int checkpoint(struct meta *meta, const uint64_t *dropped_slots) {
+    struct span slots = {(const char *)dropped_slots, meta->group_count * sizeof *dropped_slots};
+    return ask_replica(meta, CALL_TRIM, slots, clock_deadline_ms(TRIM_WAIT_MS));
+}
+
+void keeper_note_damage(struct meta *meta, uint64_t lsn) {
+    atomic_store(&meta->keeper->damaged_lsn, lsn);
+}
+
+/* Checkpoints in a segment of their own: the one that is damaged may be the last, of a node that
+ * has nothing to write. */
+static void outrun_damage(struct keeper *keeper) {
+    static const uint64_t none[GROUPS_MAX];
+    uint64_t lsn = atomic_load(&keeper->damaged_lsn);
+    if (lsn == keeper->outrun_lsn)
+        return;
+    wal_begin_segment(keeper->meta->wal);
+    if (checkpoint(keeper->meta, none) == 0)
+        keeper->outrun_lsn = lsn;
+}
+
 static void trim(struct keeper *keeper) {
     struct meta *meta = keeper->meta;
     struct wal_status status;
     wal_get_status(meta->wal, &status);
-    bool alone = status.live_bytes > meta->keep_bytes || meta->space != PAXOS_SPACE_GOOD;
+    bool damaged = status.oldest_lsn <= atomic_load(&keeper->damaged_lsn);
+    bool alone = status.live_bytes > meta->keep_bytes || meta->space != PAXOS_SPACE_GOOD || damaged;
     const struct point *point = point_below(keeper, alone);
     if (point == NULL || status.trimmable_lsn == 0 || status.trimmable_lsn > point->lsn)
         return;
-    if (alone && !keeper->warned)
+    if (alone && !keeper->warned && !damaged)
         log_info("the log of %llu MiB is trimmed: a voter that was away for long will fetch the "
                  "state instead",
                  (unsigned long long)(status.live_bytes >> 20));
     keeper->warned = alone;
     uint64_t lsn = point->lsn;
-    struct span slots = {(const char *)point->last_slot,
-                         meta->group_count * sizeof *point->last_slot};
-    if (ask_replica(meta, CALL_TRIM, slots, clock_deadline_ms(TRIM_WAIT_MS)) != 0)
+    if (checkpoint(meta, point->last_slot) != 0)
         return; /* later */
     struct err err = {0};
     if (replicas_set_trimmed(&meta->replicas, point->last_slot, meta->group_count, &err) != 0)
@@ -156,6 +178,8 @@ static void look(struct keeper *keeper) {
                now_ns - keeper->flushed_ns >= FLUSH_MS * NS_PER_MS;
     if (!due || !may_flush)
         return;
+    outrun_damage(keeper);
+    wal_get_status(meta->wal, &status);
     if (status.appended_lsn != keeper->flushed_lsn &&
         ask_replica(meta, CALL_POINT, (struct span){0}, DEADLINE_NONE) == 0) {
         flush(keeper);

@@ -98,6 +98,7 @@ int meta_start(const struct meta_options *options, struct meta **ret_meta, struc
     slot_server_start(meta);
     applier_start(meta);
     keeper_start(meta);
+    scrub_start(meta);
     fetcher_start(meta);
     replica_start(meta);
     members_start(meta);
@@ -115,6 +116,7 @@ struct meta *meta_stop(struct meta *meta) {
     fetcher_stop(meta);
     placer_stop(meta);
     members_stop(meta);
+    scrub_stop(meta);
     keeper_stop(meta);
     replica_stop(meta);
     slot_server_stop(meta);

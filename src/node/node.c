@@ -13,6 +13,7 @@
 #include "node/dir.h"
 #include "os/file.h"
 #include "os/net.h"
+#include "os/space.h"
 #include "rpc/rpc.h"
 #include "sched/sched.h"
 #include "store/client.h"
@@ -175,8 +176,10 @@ static int start_all(struct node *node, const struct node_options *options, stru
         start_clients,  start_sched,     start_serving_peers, start_worker, start_gateway,
     };
     int status = node_dir_open(options, &node->dir, err);
-    if (status == 0)
+    if (status == 0) {
         log_set_name(node_name(node));
+        space_explain_abort();
+    }
     for (size_t i = 0; i < sizeof steps / sizeof *steps && status == 0; i++)
         status = steps[i](node, err);
     return status;

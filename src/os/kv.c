@@ -1,10 +1,6 @@
 /* The state store over RocksDB's C interface: one column family, small buffers, two background
  * threads. */
-#include "os/kv.h"
-
 #include <errno.h>
-#include <rocksdb/c.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <stdnoreturn.h>
@@ -14,6 +10,7 @@
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "os/file.h"
+#include "os/kv_impl.h"
 #include "os/space.h"
 
 #define BUFFER_BYTES_DEFAULT ((uint64_t)16 << 20)
@@ -24,17 +21,6 @@
  * SPACE_COMPACT_BYTES. */
 #define TABLE_BYTES ((uint64_t)8 << 20)
 #define LEVEL_BYTES ((uint64_t)64 << 20)
-
-struct kv {
-    char *path;
-    char *mark;    /* NULL: it is not replaceable */
-    char *ballast; /* or NULL */
-    atomic_bool compacts;
-    rocksdb_t *db;
-    rocksdb_readoptions_t *read;
-    rocksdb_writeoptions_t *write;
-    rocksdb_flushoptions_t *flush;
-};
 
 struct kv_batch {
     struct kv *kv;
@@ -59,8 +45,7 @@ static noreturn void end_corrupt(const struct kv *kv, const char *message) {
     panic("the store is corrupt and is made anew at the next start: %s", message);
 }
 
-/* Takes the message RocksDB allocated. */
-static int error_take(const struct kv *kv, char *message, const char *doing, struct err *err) {
+int kv_error_take(const struct kv *kv, char *message, const char *doing, struct err *err) {
     int code = ERR_IO;
     if (strstr(message, "No space left") != NULL || strstr(message, "quota exceeded") != NULL)
         code = ERR_NOSPACE;
@@ -71,6 +56,11 @@ static int error_take(const struct kv *kv, char *message, const char *doing, str
     err_set(err, code, "%s: %s", doing, message);
     rocksdb_free(message);
     return code;
+}
+
+void kv_give_up(const struct kv *kv, const struct err *why) {
+    if (kv->mark != NULL)
+        end_corrupt(kv, why->text);
 }
 
 static void *allocated(void *memory) {
@@ -153,7 +143,7 @@ int kv_destroy(const char *path, struct err *err) {
     rocksdb_destroy_db(options, path, &message);
     rocksdb_options_destroy(options);
     if (message != NULL)
-        return error_take(NULL, message, "removing the state store", err);
+        return kv_error_take(NULL, message, "removing the state store", err);
     if (unlink(mark) != 0 && errno != ENOENT)
         return err_errno(err, errno, "%s", mark);
     return 0;
@@ -172,7 +162,7 @@ int kv_open(const char *path, const struct kv_options *wanted, struct kv **ret_k
     rocksdb_t *db = rocksdb_open(options, path, &message);
     rocksdb_options_destroy(options);
     if (message != NULL)
-        return error_take(NULL, message, "opening the state store", err);
+        return kv_error_take(NULL, message, "opening the state store", err);
 
     struct kv *kv = allocated(calloc(1, sizeof *kv));
     kv->db = db;
@@ -218,7 +208,7 @@ int kv_get(struct kv *kv, const struct kv_snapshot *snapshot, struct span key,
     const rocksdb_readoptions_t *read = snapshot != NULL ? snapshot->read : kv->read;
     rocksdb_pinnableslice_t *slice = rocksdb_get_pinned(kv->db, read, key.data, key.size, &message);
     if (message != NULL)
-        return error_take(kv, message, "reading the state store", err);
+        return kv_error_take(kv, message, "reading the state store", err);
     if (slice == NULL)
         return err_set(err, ERR_NOT_FOUND, "no such key");
     size_t size;
@@ -258,7 +248,7 @@ int kv_batch_get(struct kv_batch *batch, struct span key, struct buf *ret_value,
     char *value = rocksdb_writebatch_wi_get_from_batch_and_db(
         batch->writes, batch->kv->db, batch->kv->read, key.data, key.size, &size, &message);
     if (message != NULL)
-        return error_take(batch->kv, message, "reading the state store", err);
+        return kv_error_take(batch->kv, message, "reading the state store", err);
     if (value == NULL)
         return err_set(err, ERR_NOT_FOUND, "no such key");
     int r = appended(ret_value, value, size, err);
@@ -274,7 +264,7 @@ int kv_write(struct kv *kv, struct kv_batch *batch, struct err *err) {
     char *message = NULL;
     rocksdb_write_writebatch_wi(kv->db, kv->write, batch->writes, &message);
     rocksdb_writebatch_wi_clear(batch->writes);
-    return message != NULL ? error_take(kv, message, "writing the state store", err) : 0;
+    return message != NULL ? kv_error_take(kv, message, "writing the state store", err) : 0;
 }
 
 struct kv_snapshot *kv_snapshot_new(struct kv *kv) {
@@ -347,12 +337,12 @@ struct span kv_iter_value(const struct kv_iter *iter) {
 int kv_iter_error(const struct kv_iter *iter, struct err *err) {
     char *message = NULL;
     rocksdb_iter_get_error(iter->iter, &message);
-    return message != NULL ? error_take(iter->kv, message, "reading the state store", err) : 0;
+    return message != NULL ? kv_error_take(iter->kv, message, "reading the state store", err) : 0;
 }
 
 int kv_flush(struct kv *kv, struct err *err) {
     char *message = NULL;
     mind_room(kv);
     rocksdb_flush(kv->db, kv->flush, &message);
-    return message != NULL ? error_take(kv, message, "flushing the state store", err) : 0;
+    return message != NULL ? kv_error_take(kv, message, "flushing the state store", err) : 0;
 }

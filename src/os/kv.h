@@ -66,6 +66,16 @@ struct span kv_iter_key(const struct kv_iter *iter);
 struct span kv_iter_value(const struct kv_iter *iter);
 int kv_iter_error(const struct kv_iter *iter, struct err *err); /* ask when it stops being valid */
 
+/* What its files hold, and reading it for nothing but its checksums: on from *position (empty: from
+ * the first key) about so many bytes; *position is empty again behind the last. What the cache of
+ * blocks holds is not read. ERR_CORRUPT: unlike for all other readers, the process goes on. */
+uint64_t kv_file_bytes(struct kv *kv);
+int kv_scrub(struct kv *kv, struct buf *position, uint64_t bytes, uint64_t *ret_bytes,
+             struct err *err);
+/* What it holds is to be had anew: marked, and the process ends. Returns if it is not replaceable.
+ */
+void kv_give_up(const struct kv *kv, const struct err *why);
+
 /* Whether a flush can be expected to find room; the ballast goes for it. True when it is not known.
  */
 bool kv_has_room(struct kv *kv);

@@ -168,14 +168,18 @@ static void find_corrupt(void) {
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
-static void test_a_corrupt_one_is_made_anew(void **state) {
-    struct kv *kv = *state;
+static void put_many(struct kv *kv) {
     for (int i = 0; i < 2000; i++) {
         char key[16];
         snprintf(key, sizeof key, "k%d", i);
         put(kv, key, "a value of some length");
     }
     assert_int_equal(kv_flush(kv, NULL), 0);
+}
+
+static void test_a_corrupt_one_is_made_anew(void **state) {
+    struct kv *kv = *state;
+    put_many(kv);
     kv_close(kv);
     *state = NULL;
     damage_tables();
@@ -191,6 +195,39 @@ static void test_a_corrupt_one_is_made_anew(void **state) {
     assert_int_equal(kv_open(dir, &(struct kv_options){0}, &kv, &err), 0);
     *state = kv;
     assert_value(kv, NULL, "k1", NULL);
+}
+
+/* Reads all; how often it had to. */
+static int scrub_all(struct kv *kv, unsigned *ret_steps, uint64_t *ret_bytes) {
+    struct buf position = BUF_INIT;
+    int r = 0;
+    *ret_bytes = *ret_steps = 0;
+    do {
+        uint64_t bytes = 0;
+        r = kv_scrub(kv, &position, 10000, &bytes, NULL);
+        *ret_bytes += bytes;
+        (*ret_steps)++;
+    } while (r == 0 && position.size > 0);
+    buf_fini(&position);
+    return r;
+}
+
+static void test_a_scrub_reads_all_and_survives(void **state) {
+    struct kv *kv = *state;
+    unsigned steps;
+    uint64_t bytes;
+    assert_int_equal(scrub_all(kv, &steps, &bytes), 0);
+    assert_int_equal(bytes, 0);
+    put_many(kv);
+    assert_int_equal(scrub_all(kv, &steps, &bytes), 0);
+    assert_in_range(bytes, 2000 * 24, 2000 * 30);
+    assert_int_equal(steps, bytes / 10000 + 1);
+    assert_in_range(kv_file_bytes(kv), 10000, 200000);
+    kv_close(kv);
+    damage_tables();
+    assert_int_equal(kv_open(dir, &(struct kv_options){.replaceable = true}, &kv, NULL), 0);
+    *state = kv;
+    assert_int_equal(scrub_all(kv, &steps, &bytes), ERR_CORRUPT); /* and the process goes on */
 }
 
 /* ---- little room ---- */
@@ -270,6 +307,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_crash_keeps_what_was_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crash_with_wal_keeps_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_corrupt_one_is_made_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_scrub_reads_all_and_survives, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch_reads_its_own_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_snapshot_stands_still, setup, teardown),
         cmocka_unit_test_setup_teardown(test_it_is_not_compacted_without_room, setup, teardown),

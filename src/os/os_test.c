@@ -23,6 +23,7 @@
 #include "os/kept.h"
 #include "os/net.h"
 #include "os/random.h"
+#include "os/scrubber.h"
 #include "os/space.h"
 #include "test/lib/fake_space.h"
 #include "test/lib/temp_dir.h"
@@ -244,7 +245,8 @@ static void test_ballast_goes_when_needed(void **state) {
     assert_int_equal(temp_dir_remove(dir), 0);
 }
 
-/* The last words of a process that ends because of err. */
+/* The last words of a process that ends because of err; or, without one, is aborted by a library.
+ */
 static void last_words(const struct err *err, char *ret_words, size_t size) {
     int ends[2], status;
     assert_int_equal(pipe(ends), 0);
@@ -252,6 +254,11 @@ static void last_words(const struct err *err, char *ret_words, size_t size) {
     if (child == 0) {
         signal(SIGABRT, SIG_DFL);
         dup2(ends[1], STDERR_FILENO);
+        uint64_t free_bytes, total_bytes;
+        space_explain_abort();
+        space_get("/", &free_bytes, &total_bytes, NULL);
+        if (err == NULL)
+            abort();
         space_panic(err, "the log");
     }
     close(ends[1]);
@@ -275,12 +282,58 @@ static void test_want_of_room_is_not_for_good(void **state) {
     last_words(&err, words, sizeof words);
     assert_null(strstr(words, SPACE_ADVICE));
     assert_non_null(strstr(words, "the log: write: Input/output error"));
+    last_words(NULL, words, sizeof words);
+    assert_string_equal(words, "");
+    fake_space_set(0, "/", 0);
+    last_words(NULL, words, sizeof words);
+    assert_string_equal(words, "quern: fatal: " SPACE_ADVICE "\n");
+    err_errno(&err, ENOSPC, "write");
+    last_words(&err, words, sizeof words);
+    assert_ptr_equal(strchr(words, '\n'), words + strlen(words) - 1); /* said once */
+    fake_space_set(0, NULL, 0);
+}
+
+/* ---- a scrubber ---- */
+
+static atomic_uint_fast64_t scrubbed;
+
+static uint64_t scrub_total(void *context) {
+    return *(uint64_t *)context;
+}
+
+static uint64_t scrub_read(void *context, uint64_t bytes) {
+    assert_in_range(bytes, 1, *(uint64_t *)context);
+    atomic_fetch_add(&scrubbed, bytes);
+    return bytes;
+}
+
+static uint64_t scrub_for(uint64_t total, uint64_t period_ms, uint64_t enough, int tries) {
+    struct scrub_work work = {
+        .period_ms = period_ms, .total = scrub_total, .read = scrub_read, .context = &total};
+    atomic_store(&scrubbed, 0);
+    struct scrubber *scrubber = scrubber_start(&work);
+    while (tries-- > 0 && atomic_load(&scrubbed) < enough)
+        usleep(10000);
+    assert_null(scrubber_stop(scrubber));
+    return atomic_load(&scrubbed);
+}
+
+static void test_a_scrubber_reads_what_is_due(void **state) {
+    (void)state;
+    unsetenv("QUERN_SCRUB_MS");
+    assert_in_range(scrub_for(1 << 20, 100, 3 << 20, 3000), 3 << 20, 8 << 20);
+    assert_int_equal(scrub_for(1 << 20, 3600000, 1, 30), 0); /* not in 0.3 s */
+    assert_int_equal(scrub_for(0, 100, 1, 30), 0);
+    setenv("QUERN_SCRUB_MS", "50", 1);
+    assert_in_range(scrub_for(1000, 3600000, 3000, 3000), 3000, 8000);
+    unsetenv("QUERN_SCRUB_MS");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ballast_goes_when_needed),
         cmocka_unit_test(test_want_of_room_is_not_for_good),
+        cmocka_unit_test(test_a_scrubber_reads_what_is_due),
         cmocka_unit_test(test_ballast),
         cmocka_unit_test(test_kept_twice),
         cmocka_unit_test(test_clock),

@@ -3,11 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/cleanup.h"
+
+static atomic_bool is_short; /* the file system last asked for */
+static atomic_bool told;     /* why the process ends */
 
 int space_get(const char *path, uint64_t *ret_free_bytes, uint64_t *ret_total_bytes,
               struct err *err) {
@@ -16,6 +22,7 @@ int space_get(const char *path, uint64_t *ret_free_bytes, uint64_t *ret_total_by
         return err_errno(err, errno, "statvfs %s", path);
     *ret_free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     *ret_total_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
+    atomic_store(&is_short, *ret_free_bytes < SPACE_LOW_BYTES);
     return 0;
 }
 
@@ -46,6 +53,18 @@ void space_make_room(const char *ballast) {
         unlink(ballast);
 }
 
+static void on_abort(int signal) {
+    (void)signal;
+    static const char words[] = "quern: fatal: " SPACE_ADVICE "\n";
+    if (atomic_load(&is_short) && !atomic_load(&told))
+        (void)!write(STDERR_FILENO, words, sizeof words - 1);
+}
+
+void space_explain_abort(void) {
+    signal(SIGABRT, on_abort);
+}
+
 noreturn void space_panic(const struct err *err, const char *what) {
+    atomic_store(&told, true);
     panic("%s%s: %s", err->code == ERR_NOSPACE ? SPACE_ADVICE ": " : "", what, err->text);
 }

@@ -35,4 +35,8 @@ void space_make_room(const char *ballast);
  * not for good. */
 noreturn void space_panic(const struct err *err, const char *what);
 
+/* A library that meets a full disk may abort in words of its own (an assertion): from now on the
+ * advice comes last whenever the process is aborted and the file system last asked for was LOW. */
+void space_explain_abort(void);
+
 #endif

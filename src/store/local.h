@@ -16,6 +16,7 @@
 #define VERIFIED_MAX 2048u
 #define LOCAL_PIECE_BYTES ((size_t)256 << 10) /* what is read, verified and handed on at once */
 
+struct chunk_scrub;
 struct repair;
 
 struct store {
@@ -27,6 +28,7 @@ struct store {
         failed; /* a write or sync failed: the disk is not trusted, nothing more is written */
     struct meta_client *_Atomic meta; /* NULL until there is a catalogue */
     struct repair *_Atomic repair;    /* NULL until it begins */
+    struct chunk_scrub *scrub;        /* the like */
     pthread_mutex_t lock;             /* guards what is below */
     struct id128
         verified[VERIFIED_MAX]; /* chunks written or wholly verified since the start; a lossy set */
@@ -62,6 +64,9 @@ struct local_write *local_write_abort(struct local_write *write); /* NULL is fin
 int local_read(struct store *store, struct id128 id, uint64_t offset, uint64_t length,
                store_sink *sink, void *context, struct err *err);
 int local_open(struct store *store, struct id128 id, int *ret_fd, struct err *err);
+/* The like, of all of it, as it is on the disk: what the kernel has of it in memory is forgotten
+ * before and after. */
+int local_verify(struct store *store, struct id128 id, struct err *err);
 /* Reads the whole chunk behind a header and checks it. */
 int chunk_verify(const struct volume *volume, const struct chunk_header *header, struct err *err);
 void store_note_verified(struct store *store, struct id128 id);

@@ -148,6 +148,27 @@ int local_read(struct store *store, struct id128 id, uint64_t offset, uint64_t l
     return rc != 0 ? read_failed(store, id, &entry, rc, err) : sink_code;
 }
 
+/* Best effort. */
+static void forget_cached(struct store *store, struct id128 id, const struct index_entry *entry) {
+    struct volume *volume;
+    if (volumes_get(store->volumes, entry->volume, id, &volume, NULL) != 0)
+        return;
+    (void)posix_fadvise(volume->fd, (off_t)entry->offset, (off_t)index_entry_bytes(entry),
+                        POSIX_FADV_DONTNEED);
+    volume_unref(volume);
+}
+
+int local_verify(struct store *store, struct id128 id, struct err *err) {
+    struct index_entry entry;
+    int rc = find(store, id, &entry, err);
+    if (rc != 0)
+        return rc;
+    forget_cached(store, id, &entry);
+    rc = local_read(store, id, 0, entry.length, sink_nothing, NULL, err);
+    forget_cached(store, id, &entry);
+    return rc;
+}
+
 /* ---- a descriptor of a chunk ---- */
 
 /* By its own first bytes, so that ids are spread. */

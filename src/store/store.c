@@ -11,6 +11,7 @@
 #include "store/local.h"
 #include "store/message.h"
 #include "store/repair.h"
+#include "store/scrub.h"
 #include "store/server.h"
 
 int store_check(struct store *store, int rc) {
@@ -55,14 +56,17 @@ int store_start_repair(struct store *store, struct meta_client *meta, struct err
     atomic_store(&store->meta, meta);
     struct repair *repair;
     int rc = repair_start(store, &repair, err);
-    if (rc == 0)
-        atomic_store(&store->repair, repair);
-    return rc;
+    if (rc != 0)
+        return rc;
+    atomic_store(&store->repair, repair);
+    store->scrub = scrub_chunks_start(store);
+    return 0;
 }
 
 struct store *store_stop(struct store *store) {
     if (store == NULL)
         return NULL;
+    scrub_chunks_stop(store->scrub);
     repair_stop(store->repair);
     index_close(store->index);
     volumes_close(store->volumes);

@@ -1,4 +1,7 @@
-/* One node's chunks: round trips, what is refused, deletion, lists, many writers. */
+/* One node's chunks: round trips, what is refused, deletion, lists, what has rotted, many writers.
+ */
+#include "store/scrub.h"
+
 #include "store/store_harness.h"
 
 static void test_round_trip(void **state) {
@@ -157,6 +160,33 @@ struct writer {
     pthread_t thread;
 };
 
+static enum chunk_state state_of(struct store *store, const struct sample *sample) {
+    struct index_entry entry;
+    assert_int_equal(index_get(store->index, sample->id, &entry, NULL), 0);
+    return (enum chunk_state)entry.state;
+}
+
+/* A small one, and one that has a file of its own. */
+static void test_a_scrub_finds_what_nobody_reads(void **state) {
+    struct world *world = *state;
+    struct sample samples[LENGTH_COUNT];
+    put_samples(world->store, samples);
+    damage(world, &samples[4], (int64_t)VOLUME_ALIGN + 100);
+    damage(world, &samples[7], (int64_t)VOLUME_ALIGN + LARGE / 2);
+    setenv("QUERN_SCRUB_MS", "50", 1);
+    struct chunk_scrub *scrub = scrub_chunks_start(world->store);
+    for (int i = 0; i < 3000 && (state_of(world->store, &samples[4]) == CHUNK_LIVE ||
+                                 state_of(world->store, &samples[7]) == CHUNK_LIVE);
+         i++)
+        usleep(10000);
+    assert_null(scrub_chunks_stop(scrub));
+    unsetenv("QUERN_SCRUB_MS");
+    for (size_t i = 0; i < LENGTH_COUNT; i++)
+        assert_int_equal(state_of(world->store, &samples[i]),
+                         i == 4 || i == 7 ? CHUNK_BAD : CHUNK_LIVE);
+    free_samples(samples);
+}
+
 static void *writer_run(void *context) {
     struct writer *writer = context;
     for (unsigned i = 0; i < EACH; i++) {
@@ -195,6 +225,7 @@ int main(void) {
         TEST(test_wrong_content_is_refused),
         TEST(test_delete_gives_space_back),
         TEST(test_digests_and_lists),
+        TEST(test_a_scrub_finds_what_nobody_reads),
         TEST(test_many_writers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

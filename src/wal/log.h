@@ -42,8 +42,9 @@ struct wal {
     struct list live;   /* segments with batches; the last is written to */
     struct list spares; /* formatted */
     struct list retired;
-    bool no_space; /* the preparer could not make a spare */
-    bool stopping; /* the writer ends, then the preparer */
+    bool begin_segment; /* with the next batch */
+    bool no_space;      /* the preparer could not make a spare */
+    bool stopping;      /* the writer ends, then the preparer */
     bool written;
     pthread_mutex_t files; /* held while a segment not at the tail is read or retired */
 };

@@ -56,6 +56,12 @@ void wal_trim(struct wal *wal, uint64_t lsn) {
     pthread_mutex_unlock(&wal->files);
 }
 
+void wal_begin_segment(struct wal *wal) {
+    pthread_mutex_lock(&wal->mutex);
+    wal->begin_segment = true;
+    pthread_mutex_unlock(&wal->mutex);
+}
+
 void wal_get_status(struct wal *wal, struct wal_status *ret_status) {
     pthread_mutex_lock(&wal->mutex);
     const struct wal_segment *oldest = wal_segment_first(&wal->live);

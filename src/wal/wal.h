@@ -42,6 +42,9 @@ uint64_t wal_append(struct wal *wal, const struct iovec *parts, int count);
  * then the next start may find them. */
 void wal_trim(struct wal *wal, uint64_t lsn);
 
+/* What is appended from now on lies in another segment: a trim can then free all before it. */
+void wal_begin_segment(struct wal *wal);
+
 struct wal_status {
     uint64_t appended_lsn;
     uint64_t durable_lsn;

@@ -208,6 +208,30 @@ static void test_trimmed_segments_are_used_again(void **state) {
     assert_replayed(f, first - count, count, 20000);
 }
 
+static void test_a_segment_is_begun_before_the_last_is_full(void **state) {
+    struct fixture *f = *state;
+    struct wal_status status;
+    open_log(f);
+    append_many(f, 0, 20, 20000);
+    wal_trim(f->wal, 20);
+    wal_get_status(f->wal, &status);
+    assert_int_equal(status.oldest_lsn, 1);
+    wal_begin_segment(f->wal);
+    append_many(f, 20, 5, 20000);
+    wal_get_status(f->wal, &status);
+    assert_int_equal(status.trimmable_lsn, 20);
+    close_log(f);
+    open_log(f);
+    assert_int_equal(f->torn_bytes, 0);
+    assert_replayed(f, 0, 25, 20000);
+    wal_trim(f->wal, 20);
+    wal_get_status(f->wal, &status);
+    assert_int_equal(status.oldest_lsn, 21);
+    append_many(f, 25, 5, 20000); /* no further one is begun */
+    wal_get_status(f->wal, &status);
+    assert_int_equal(status.trimmable_lsn, 0);
+}
+
 /* ---- little room ---- */
 
 static off_t file_bytes(struct fixture *f, uint32_t file) {
@@ -519,6 +543,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
         cmocka_unit_test_setup_teardown(test_records_are_read_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trimmed_segments_are_used_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_segment_is_begun_before_the_last_is_full, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_nearly_full_disk_gets_small_segments, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_torn_tail_at_every_sector, setup, teardown),

@@ -14,7 +14,8 @@
 static struct wal_segment *segment_for(struct wal *wal, uint32_t blocks) {
     pthread_mutex_lock(&wal->mutex);
     struct wal_segment *segment = wal_segment_last(&wal->live);
-    if (segment->used + blocks > segment->block_count) {
+    if (segment->used + blocks > segment->block_count || wal->begin_segment) {
+        wal->begin_segment = false;
         segment->used = segment->block_count;
         pthread_cond_signal(&wal->wanted);
         while (list_is_empty(&wal->spares) && !(wal->stopping && wal->no_space))
