@@ -163,6 +163,7 @@ class Cluster:
         begun = whole_since = time.monotonic()
         while time.monotonic() - whole_since < WHOLE_SECONDS:
             time.sleep(0.2)
+            self.check_processes()
             if not self.is_whole():
                 whole_since = time.monotonic()
             if whole_since - begun > seconds:
