@@ -198,7 +198,7 @@ def flip(cluster, rng, seconds, folder, suffixes):
     places = flip_bytes(files_below(f"{node.directory}/{folder}", suffixes), 3, rng)
     time.sleep(min(seconds, 1))
     restart(cluster, [node])
-    return f"node 1: {', '.join(places) if places else 'nothing there yet'}"
+    return f"node {FLIPPED}: {', '.join(places) if places else 'nothing there yet'}"
 
 
 @kind("flip-volume", of_processes=True)
@@ -212,7 +212,7 @@ def flip_volume_live(cluster, rng, seconds):
     node = cluster.nodes[FLIPPED]
     places = flip_bytes(files_below(f"{node.directory}/chunks/volumes", (".volume", ".chunk")), 3, rng)
     time.sleep(seconds)
-    return f"node 1: {', '.join(places) if places else 'nothing there yet'}"
+    return f"node {FLIPPED}: {', '.join(places) if places else 'nothing there yet'}"
 
 
 @kind("flip-log", of_processes=True)
