@@ -1,9 +1,9 @@
 """Durable writes and linearizable reads of 256 bytes on three nodes, against three members of etcd.
 
 For etcd a write is a Put by gRPC, as its own clients send it (its JSON gateway would cost it more). For quern it is a
-command to the catalogue that puts an object, by the client that the nodes themselves use; the S3 row is a signed S3
-PUT instead. Both are durable on a majority before the answer; clients are written in C and spread over all three
-nodes. etcd runs as Debian ships it, without TLS or users.
+command to the catalogue that puts an object, as the nodes themselves send it; the S3 row is a signed S3 PUT instead.
+Both are durable on a majority before the answer. All clients of a run are one thread in C with one connection to each
+of the three nodes, on both sides. etcd runs as Debian ships it, without TLS or users.
 """
 import contextlib
 import itertools
