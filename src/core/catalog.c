@@ -16,7 +16,7 @@
 struct catalog {
     uint32_t group;
     struct catalog_window window;
-    struct catalog_gates gates;
+    struct catalog_cache cache;
 };
 
 int catalog_open(uint32_t group, const struct catalog_kv *kv, struct catalog **ret_catalog,
@@ -36,8 +36,10 @@ int catalog_open(uint32_t group, const struct catalog_kv *kv, struct catalog **r
 }
 
 struct catalog *catalog_close(struct catalog *catalog) {
-    if (catalog != NULL)
-        catalog_window_close(&catalog->window);
+    if (catalog == NULL)
+        return NULL;
+    catalog_window_close(&catalog->window);
+    catalog_cache_close(&catalog->cache);
     free(catalog);
     return NULL;
 }
@@ -203,7 +205,7 @@ int catalog_apply(struct catalog *catalog, const struct catalog_kv *kv, uint64_t
     _cleanup_(arena_finip) struct arena arena;
     arena_init(&arena, ARENA_BYTES_MAX);
     struct catalog_step step = {
-        .group = catalog->group, .kv = kv, .gates = &catalog->gates, .arena = &arena, .err = err};
+        .group = catalog->group, .kv = kv, .cache = &catalog->cache, .arena = &arena, .err = err};
     catalog_window_begin(&catalog->window, &step, slot, count);
     for (unsigned i = 0; i < count && step.broken == 0; i++) {
         Pb__Reply reply = PB__REPLY__INIT;

@@ -129,11 +129,22 @@ static bool is_empty(struct catalog_step *step, const char *bucket) {
            !holds_any(step, TABLE_UPLOAD, bucket);
 }
 
+static struct catalog_key gate_key(const struct catalog_step *step, const char *bucket) {
+    struct catalog_key key = catalog_key(step->group, TABLE_GATE);
+    catalog_key_text(&key, bucket);
+    return key;
+}
+
+bool catalog_bucket_is_open(struct catalog_step *step, const char *bucket) {
+    struct catalog_key key = gate_key(step, bucket);
+    const Pb__Gate *gate = catalog_load(step, &key, &pb__gate__descriptor);
+    return gate != NULL && gate->open;
+}
+
 void catalog_set_gate(struct catalog_step *step, const Pb__SetGate *op) {
     if (!check_bucket_name(step, op->bucket))
         return;
-    struct catalog_key key = catalog_key(step->group, TABLE_GATE);
-    catalog_key_text(&key, op->bucket);
+    struct catalog_key key = gate_key(step, op->bucket);
     const Pb__Gate *before = catalog_load(step, &key, &pb__gate__descriptor);
     if (before != NULL && before->epoch == op->epoch && before->open == op->open)
         return; /* sent again */
@@ -149,5 +160,4 @@ void catalog_set_gate(struct catalog_step *step, const Pb__SetGate *op) {
     gate.epoch = op->epoch;
     gate.open = op->open;
     catalog_store(step, &key, &gate.base);
-    catalog_gates_forget(step);
 }

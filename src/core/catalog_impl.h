@@ -13,18 +13,24 @@
 #define CATALOG_LIST_MAX 1000u
 #define CATALOG_STEP_RECORDS_MAX 256u /* what one command settles or forgets */
 
-/* ---- gates that are kept in memory ---- */
+/* ---- records that are kept in memory ---- */
 
-#define CATALOG_GATES_KEPT 64u
+#define CATALOG_RECORDS_KEPT 1024u /* at most */
 
-struct catalog_gate {
-    char bucket[CATALOG_BUCKET_BYTES_MAX + 1]; /* empty: nothing is kept here */
-    bool open;
+/* What the applier asked the map for, and has written to it since. */
+struct catalog_cache {
+    struct catalog_kept *kept[CATALOG_RECORDS_KEPT]; /* by the key's hash; NULL: nothing */
 };
 
-struct catalog_gates {
-    struct catalog_gate kept[CATALOG_GATES_KEPT];
-};
+/* False when it is not kept whether there is such a record; else *ret_code is 0, and its bytes are
+ * appended, or ERR_NOT_FOUND. */
+bool catalog_cache_get(struct catalog_cache *cache, struct span key, struct buf *ret_value,
+                       int *ret_code);
+/* value NULL: there is no such record. */
+void catalog_cache_keep(struct catalog_cache *cache, struct span key, const struct span *value);
+/* The like, of a key that was asked for: what is only written is not kept. */
+void catalog_cache_change(struct catalog_cache *cache, struct span key, const struct span *value);
+void catalog_cache_close(struct catalog_cache *cache);
 
 /* ---- one command or query under way ---- */
 
@@ -33,7 +39,7 @@ struct catalog_gates {
 struct catalog_step {
     uint32_t group;
     const struct catalog_kv *kv;
-    struct catalog_gates *gates; /* or NULL: none are kept */
+    struct catalog_cache *cache; /* or NULL: nothing is kept */
     struct arena *arena;
     uint64_t now_ms;
     Pb__Reply *reply;
@@ -169,7 +175,6 @@ void catalog_replace_object(struct catalog_step *step, const char *bucket, const
                             const Pb__Object *before, const Pb__Object *object);
 void catalog_reply_object(struct catalog_step *step, const Pb__Object *object);
 bool catalog_bucket_is_open(struct catalog_step *step, const char *bucket);
-void catalog_gates_forget(struct catalog_step *step); /* one has changed */
 
 /* ---- jobs ---- */
 

@@ -56,9 +56,17 @@ static void fail(struct catalog_step *step, int rc) {
 
 static bool load_bytes(struct catalog_step *step, const struct catalog_key *key,
                        struct buf *value) {
-    int rc = step->kv->get(step->kv->context, catalog_key_span(key), value, step->err);
-    if (rc != 0 && rc != ERR_NOT_FOUND)
+    struct span wanted = catalog_key_span(key);
+    int rc;
+    if (step->cache != NULL && catalog_cache_get(step->cache, wanted, value, &rc))
+        return rc == 0;
+    rc = step->kv->get(step->kv->context, wanted, value, step->err);
+    if (rc != 0 && rc != ERR_NOT_FOUND) {
         fail(step, rc);
+    } else if (step->cache != NULL) {
+        struct span bytes = buf_span(value);
+        catalog_cache_keep(step->cache, wanted, rc == 0 ? &bytes : NULL);
+    }
     return rc == 0;
 }
 
@@ -90,16 +98,21 @@ void catalog_store(struct catalog_step *step, const struct catalog_key *key,
         fail(step, err_set(step->err, ERR_NOMEM, "no memory for a %s record",
                            record->descriptor->short_name));
     else
-        step->kv->put(step->kv->context, catalog_key_span(key), buf_span(&value));
+        catalog_store_bytes(step, key, value.data, value.size);
 }
 
 void catalog_store_bytes(struct catalog_step *step, const struct catalog_key *key, const void *data,
                          size_t size) {
-    step->kv->put(step->kv->context, catalog_key_span(key), (struct span){data, size});
+    struct span bytes = {data, size};
+    step->kv->put(step->kv->context, catalog_key_span(key), bytes);
+    if (step->cache != NULL)
+        catalog_cache_change(step->cache, catalog_key_span(key), &bytes);
 }
 
 void catalog_erase(struct catalog_step *step, const struct catalog_key *key) {
     step->kv->del(step->kv->context, catalog_key_span(key));
+    if (step->cache != NULL)
+        catalog_cache_change(step->cache, catalog_key_span(key), NULL);
 }
 
 uint64_t catalog_count(struct catalog_step *step, enum catalog_counter counter) {
