@@ -192,6 +192,7 @@ static void *apply(void *argument) {
     struct meta *meta = argument;
     struct applier *applier = &meta->applier;
     struct list items;
+    pthread_setname_np(pthread_self(), "applier");
     pthread_mutex_lock(&applier->mutex);
     for (;;) {
         while (!items_take(applier, &items) && !applier->stopping)

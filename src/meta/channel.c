@@ -132,6 +132,7 @@ static int receive_frame(struct rpc_conn *conn, struct buf *body, struct err *er
 static void *receive(void *argument) {
     struct channel *channel = argument;
     struct buf body = {.limit = RPC_BODY_MAX};
+    pthread_setname_np(pthread_self(), "channel");
     pthread_mutex_lock(&channel->mutex);
     for (;;) {
         while (channel->conn == NULL && !channel->stopping)

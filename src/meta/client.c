@@ -166,6 +166,7 @@ bool meta_leads(struct meta_client *client, uint32_t group) {
 
 static void *poll_map(void *argument) {
     struct meta_client *client = argument;
+    pthread_setname_np(pthread_self(), "map");
     pthread_mutex_lock(&client->mutex);
     while (!client->stopping) {
         pthread_mutex_unlock(&client->mutex);

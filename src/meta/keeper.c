@@ -194,6 +194,7 @@ static void look(struct keeper *keeper) {
 
 static void *keep(void *argument) {
     struct keeper *keeper = argument;
+    pthread_setname_np(pthread_self(), "keeper");
     pthread_mutex_lock(&keeper->mutex);
     while (!keeper->stopping) {
         if (clock_cond_wait(&keeper->stopped, &keeper->mutex, clock_deadline_ms(LOOK_MS)))

@@ -158,6 +158,7 @@ static void look(struct members *members) {
 
 static void *watch_members(void *argument) {
     struct members *members = argument;
+    pthread_setname_np(pthread_self(), "members");
     pthread_mutex_lock(&members->mutex);
     while (!members->stopping) {
         if (clock_cond_wait(&members->stopped, &members->mutex, clock_deadline_ms(LOOK_MS)))

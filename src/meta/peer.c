@@ -207,6 +207,7 @@ static void frame_send(struct peer *peer) {
 
 static void *send_frames(void *argument) {
     struct peer *peer = argument;
+    pthread_setname_np(pthread_self(), "peer");
     pthread_mutex_lock(&peer->mutex);
     while (!peer->stopping) {
         if (peer->sending || !has_work(peer)) {

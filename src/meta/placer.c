@@ -252,6 +252,7 @@ static void look(struct placer *placer) {
 
 static void *place_groups_now(void *argument) {
     struct placer *placer = argument;
+    pthread_setname_np(pthread_self(), "placer");
     pthread_mutex_lock(&placer->mutex);
     while (!placer->stopping) {
         if (clock_cond_wait(&placer->stopped, &placer->mutex, clock_deadline_ms(LOOK_MS)))

@@ -318,6 +318,7 @@ static bool waits_for_applied(struct meta *meta) {
 
 static void *replicate(void *argument) {
     struct meta *meta = argument;
+    pthread_setname_np(pthread_self(), "replica");
     for (;;) {
         struct mail mail;
         uint64_t next_ns = tend_groups(meta, clock_now_ns());

@@ -93,6 +93,7 @@ static void send_answer(struct ask *ask) {
 
 static void *serve_slots(void *argument) {
     struct server_of_slots *server = argument;
+    pthread_setname_np(pthread_self(), "slots");
     pthread_mutex_lock(&server->mutex);
     for (;;) {
         while (server->count == 0 && !server->stopping)

@@ -311,6 +311,7 @@ static struct group *take_want(struct fetcher *fetcher, struct want *ret_want) {
 
 static void *fetch_wanted(void *argument) {
     struct fetcher *fetcher = argument;
+    pthread_setname_np(pthread_self(), "fetcher");
     pthread_mutex_lock(&fetcher->mutex);
     while (!fetcher->stopping) {
         struct want want;

@@ -58,6 +58,7 @@ static void read_what_is_due(struct scrubber *scrubber, uint64_t passed_ns) {
 static void *scrub(void *argument) {
     struct scrubber *scrubber = argument;
     uint64_t looked_ns = clock_now_ns();
+    pthread_setname_np(pthread_self(), "scrubber");
     pthread_mutex_lock(&scrubber->mutex);
     while (!scrubber->stopping) {
         if (clock_cond_wait(&scrubber->stopped, &scrubber->mutex, looked_ns + scrubber->tick_ns))

@@ -85,6 +85,7 @@ static void queue_write(struct wal *wal, const struct buf *queue) {
 void *wal_write_batches(void *argument) {
     struct wal *wal = argument;
     struct buf queue = {.limit = WAL_QUEUE_BYTES_MAX};
+    pthread_setname_np(pthread_self(), "wal");
     pthread_mutex_lock(&wal->mutex);
     for (;;) {
         while (wal->queue.size == 0 && !wal->stopping)
