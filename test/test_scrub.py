@@ -27,6 +27,13 @@ def rotting_cluster(monkeypatch):
         yield cluster
 
 
+@pytest.fixture(name="resting")
+def resting_cluster():
+    with Cluster(nodes=3) as cluster:
+        cluster.run("mb", "scrub")
+        yield cluster
+
+
 def flip(cluster, folder, suffixes, count):
     paths = files_below(f"{cluster.directory}/node{BAD}/{folder}", suffixes)
     assert flip_bytes(paths, count, random.Random(7)), paths
@@ -103,18 +110,30 @@ def places_of(cluster, contents):
     return sorted(found, key=lambda place: (place[1], place[0]))
 
 
-def flip_an_object(cluster, contents):
-    """In the midst of others: what is read all the time, and what a search for it passes, lies elsewhere."""
+def flip_objects(cluster, contents):
+    """In the midst of others: what is read all the time, and what a search for it passes, lies in other blocks."""
     places = places_of(cluster, contents)
-    for before, place, after in zip(places, places[1:], places[2:]):
-        if before[1] == after[1] and after[0] - before[0] < 3 * 2000:
-            with open(place[1], "r+b") as file:
-                file.seek(place[0])
-                byte = file.read(1)[0]
-                file.seek(place[0])
-                file.write(bytes([byte ^ 1]))
-            return
-    pytest.fail("no object among others")
+    among = [places[i] for i in range(2, len(places) - 2)
+             if places[i - 2][1] == places[i + 2][1] and places[i + 2][0] - places[i - 2][0] < 4.5 * 2000]
+    assert among, places
+    for offset, table in among:
+        with open(table, "r+b") as file:
+            file.seek(offset)
+            byte = file.read(1)[0]
+            file.seek(offset)
+            file.write(bytes([byte ^ 1]))
+
+
+def assert_spared_and_made_anew(cluster, names):
+    """Node 3 was away: not before it is back."""
+    assert not has_ended(cluster)
+    assert not said(cluster, "can do without this state store")
+    cluster.restart(3)
+    wait_until(lambda: has_ended(cluster), seconds=90, what="it ends")
+    assert said(cluster, "can do without this state store") and said(cluster, ENDS)
+    cluster.restart(BAD)
+    wait_until(lambda: is_whole(cluster), seconds=90, what="all replicas vote")
+    assert cluster.run("ls", "scrub/").stdout.count(b"\n") == names
 
 
 def test_a_state_store_waits_until_it_can_be_spared(rotting):
@@ -122,19 +141,29 @@ def test_a_state_store_waits_until_it_can_be_spared(rotting):
     rotting.kill(3)
 
     def is_found():
-        """A table that is being replaced is not read any more: then another one rots. Or a compaction meets the place."""
-        flip_an_object(rotting, contents)
+        """A table that is being replaced is not read any more: then another one rots."""
+        flip_objects(rotting, contents)
         time.sleep(4)
-        return said(rotting, "the state store is damaged") or has_ended(rotting)
+        return said(rotting, "the state store is damaged")
 
     wait_until(is_found, seconds=60, what="the rot is found")
-    rotting.restart(3)
-    assert not said(rotting, "can do without this state store")
-    wait_until(lambda: has_ended(rotting), seconds=90, what="it ends")  # or by a compaction that meets the place
-    assert said(rotting, ENDS)
-    rotting.restart(BAD)
-    wait_until(lambda: is_whole(rotting), seconds=90, what="all replicas vote")
-    assert rotting.run("ls", "scrub/").stdout.count(b"\n") == len(contents)
+    assert_spared_and_made_anew(rotting, len(contents))
+
+
+def test_who_needs_what_has_rotted_does_without(resting):
+    """Nothing looks for rot, but all objects are written anew: through the node that cannot, and one that is whole."""
+    contents = put_some(resting)
+    resting.kill(3)
+    resting.kill(BAD)
+    flip_objects(resting, contents)
+    resting.restart(BAD)  # has read none of it yet
+    client = resting.boto()
+    for i in range(len(contents)):
+        client.put_object(Bucket="scrub", Key=str(i), Body=b"anew")
+    wait_until(lambda: said(resting, "the state store is damaged"), what="the rot is met")
+    for i in range(len(contents)):
+        assert client.get_object(Bucket="scrub", Key=str(i))["Body"].read() == b"anew"
+    assert_spared_and_made_anew(resting, len(contents))
 
 
 def test_a_log_goes_on_without_what_is_damaged(rotting):

@@ -92,24 +92,27 @@ static void config_apply(struct group *group, const struct apply_item *item) {
         panic("group %u slot %llu: %s", group->number, (unsigned long long)item->slot, err.text);
 }
 
-static void item_apply(struct meta *meta, struct apply_item *item) {
+static int item_apply(struct meta *meta, struct apply_item *item, struct err *err) {
     struct applier *applier = &meta->applier;
     struct group *group = item->group;
-    struct err err = {0};
+    struct err story = {0};
     uint32_t count = 0;
     struct span value = {item->value->data, item->value->size};
     if (item->value->kind == PAXOS_CONFIG)
         config_apply(group, item);
-    else if (value.size > 0 && batch_decode(value, applier->commands, &count, &err) != 0)
+    else if (value.size > 0 && batch_decode(value, applier->commands, &count, &story) != 0)
         log_error("group %u slot %llu changes nothing: %s", group->number,
-                  (unsigned long long)item->slot, err.text); /* here as on every replica */
+                  (unsigned long long)item->slot, story.text); /* here as on every replica */
     struct catalog_kv view = state_batch_view(applier->batch);
-    if (count > 0 && catalog_apply(group->catalog, &view, item->slot, applier->commands, count,
-                                   applier->replies, &err) != 0)
-        panic("group %u slot %llu cannot be applied: %s", group->number,
-              (unsigned long long)item->slot, err.text);
+    int r = count > 0 ? catalog_apply(group->catalog, &view, item->slot, applier->commands, count,
+                                      applier->replies, &story)
+                      : 0;
+    if (r != 0)
+        return err_set(err, r, "group %u slot %llu cannot be applied: %s", group->number,
+                       (unsigned long long)item->slot, err_message(&story, r));
     state_advance(&group->state, item->value, item->slot, applier->replies, count);
     replies_move(applier, item->proposal, count);
+    return 0;
 }
 
 /* Of each group once, with its last slot. */
@@ -134,36 +137,66 @@ static void item_publish(struct apply_item *item) {
     free(item);
 }
 
-static void group_erase(struct group *group) {
-    struct err err = {0};
+static int group_erase(struct group *group, struct err *err) {
     struct kv *kv = group->meta->kv;
-    int r = state_forget(kv, group->number, &err);
+    int r = state_forget(kv, group->number, err);
     for (uint32_t generation = 0; r == 0 && generation <= 1; generation++)
-        r = state_erase(kv, group->number, generation, &err);
+        r = state_erase(kv, group->number, generation, err);
     if (r != 0)
-        space_panic(&err, "a replica's state cannot be removed");
+        return r;
     group->catalog = catalog_close(group->catalog);
     atomic_store(&group->erasing, false);
+    return 0;
 }
 
-static void items_apply(struct meta *meta, struct list *items) {
-    struct err err = {0};
+static int slots_apply(struct meta *meta, struct list *items, struct err *err) {
+    int r = 0;
+    LIST_FOR_EACH(node, items)
+    if (r == 0)
+        r = item_apply(meta, LIST_ENTRY(node, struct apply_item, node), err);
+    if (r != 0)
+        return r;
+    LIST_FOR_EACH(node, items)
+    put_applied(meta, LIST_ENTRY(node, struct apply_item, node));
+    r = kv_write(meta->kv, meta->applier.batch, err);
+    for (struct list *node; r == 0 && (node = list_pop_head(items)) != NULL;)
+        item_publish(LIST_ENTRY(node, struct apply_item, node));
+    return r;
+}
+
+static int items_apply(struct meta *meta, struct list *items, struct err *err) {
     struct apply_item *last = LIST_ENTRY(items->prev, struct apply_item, node);
     struct group *erased = last->value == NULL ? last->group : NULL;
     if (erased != NULL)
         list_remove(&last->node);
-    LIST_FOR_EACH(node, items)
-    item_apply(meta, LIST_ENTRY(node, struct apply_item, node));
-    LIST_FOR_EACH(node, items)
-    put_applied(meta, LIST_ENTRY(node, struct apply_item, node));
-    if (kv_write(meta->kv, meta->applier.batch, &err) != 0)
-        space_panic(&err, "the catalogue");
-    for (struct list *node; (node = list_pop_head(items)) != NULL;)
-        item_publish(LIST_ENTRY(node, struct apply_item, node));
+    int r = slots_apply(meta, items, err);
     if (erased == NULL)
-        return;
+        return r;
     free(last);
-    group_erase(erased);
+    return r != 0 ? r : group_erase(erased, err);
+}
+
+/* What was chosen is in the log; whoever waits for it may ask another node. */
+static void items_drop(struct list *items) {
+    for (struct list *node; (node = list_pop_head(items)) != NULL;) {
+        struct apply_item *item = LIST_ENTRY(node, struct apply_item, node);
+        for (uint32_t i = 0; item->proposal != NULL && i < item->proposal->count; i++)
+            call_finish(item->proposal->calls[i], ERR_TIMEOUT);
+        free(item->proposal);
+        paxos_value_unref(item->value);
+        free(item);
+    }
+}
+
+/* Nothing is applied any more once the state store is damaged. Any other error ends the process. */
+static int pass(struct meta *meta, struct list *items, struct err *err) {
+    struct applier *applier = &meta->applier;
+    int r = applier->ended ? ERR_CORRUPT : items_apply(meta, items, err);
+    if (r != 0 && (r != ERR_CORRUPT || !damage_is_known(meta)))
+        space_panic(err, "the catalogue");
+    applier->ended = r != 0;
+    items_drop(items);
+    return r;
 }
 
 /* Takes a pass; false when there is nothing. */
@@ -183,9 +216,11 @@ static bool items_take(struct applier *applier, struct list *ret_items) {
     return !list_is_empty(ret_items);
 }
 
-void applier_drain(struct meta *meta) {
+int applier_drain(struct meta *meta, struct err *err) {
+    int r = 0;
     for (struct list items; items_take(&meta->applier, &items);)
-        items_apply(meta, &items);
+        r = pass(meta, &items, err);
+    return r;
 }
 
 static void *apply(void *argument) {
@@ -200,8 +235,11 @@ static void *apply(void *argument) {
         if (list_is_empty(&items))
             break;
         pthread_mutex_unlock(&applier->mutex);
-        items_apply(meta, &items);
-        mailbox_post_applied(&meta->mailbox);
+        struct err err = {0};
+        if (pass(meta, &items, &err) == 0)
+            mailbox_post_applied(&meta->mailbox);
+        else if (err.code != 0)
+            log_error("%s", err.text); /* the first time */
         pthread_mutex_lock(&applier->mutex);
     }
     pthread_mutex_unlock(&applier->mutex);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/list.h"
 #include "base/span.h"
 
@@ -30,6 +31,7 @@ struct applier {
     struct kv_batch *batch;
     struct span *commands; /* BATCH_COMMANDS_MAX of them, */
     struct buf *replies;   /* and of them */
+    bool ended;            /* the state store is damaged: nothing is applied any more */
     pthread_mutex_t mutex; /* of the rest */
     pthread_cond_t queued;
     struct list queue;
@@ -45,8 +47,8 @@ void applier_stop(struct meta *meta); /* what is queued is applied first */
 void applier_queue(struct group *group, const struct paxos_chosen *chosen);
 /* Then the group's state is removed, and its catalogue closed; group->erasing tells when. */
 void applier_queue_erase(struct group *group);
-/* Applies all that is queued, in the caller's thread: recovery, before the start. An environment
- * error panics. */
-void applier_drain(struct meta *meta);
+/* Applies all that is queued, in the caller's thread: recovery, before the start. ERR_CORRUPT: the
+ * state store is damaged. Any other environment error panics. */
+int applier_drain(struct meta *meta, struct err *err);
 
 #endif

@@ -2,7 +2,10 @@
 #include <fcntl.h>
 
 #include "meta/cluster_harness.h"
+#include "meta/engine.h"
 #include "wal/block.h"
+
+#define BOTH_WAIT_MS 6000 /* longer than one would, whom the others can spare */
 
 static int log_open(const struct test_node *node) {
     char path[TEMP_DIR_SIZE + 64];
@@ -39,12 +42,20 @@ static uint32_t flip_all(const struct test_node *node, bool records, bool index)
     return flipped;
 }
 
-static int try_begin(struct cluster *c, struct err *err) {
-    struct test_node *node = &c->nodes[0];
-    struct meta_options options = {
-        .dir = node->dir, .identity = node->identity, .boot = 9, .genesis = c->genesis};
+static int try_begin(struct cluster *c, uint32_t i, struct err *err) {
+    struct test_node *node = &c->nodes[i];
+    struct rpc_client *rpc = rpc_client_new(&node->identity, resolve, c);
+    map_cache_init(&node->maps, c->genesis);
+    struct meta_options options = {.dir = node->dir,
+                                   .identity = node->identity,
+                                   .boot = ++node->boot,
+                                   .genesis = c->genesis,
+                                   .maps = &node->maps,
+                                   .client = rpc};
     int r = meta_start(&options, &node->meta, err);
     assert_null(node->meta);
+    map_cache_fini(&node->maps);
+    rpc_client_free(rpc);
     return r;
 }
 
@@ -60,7 +71,7 @@ static void test_alone_it_is_refused(void **state) {
     node_end(c, 0);
     struct err err = {0};
     flip_all(&c->nodes[0], true, false);
-    assert_int_equal(try_begin(c, &err), ERR_CORRUPT);
+    assert_int_equal(try_begin(c, 0, &err), ERR_CORRUPT);
     assert_non_null(strstr(err.text, "the log has lost"));
 }
 
@@ -136,12 +147,59 @@ static void test_a_corrupt_state_is_had_from_others(void **state) {
     assert_remade(c);
 }
 
+static void note_trimmed(const struct test_node *node) {
+    struct replicas replicas;
+    const uint64_t upto[] = {1, 1, 1};
+    assert_int_equal(replicas_open(&replicas, node->dir, node->boot, NULL), 0);
+    assert_int_equal(replicas_set_trimmed(&replicas, upto, 3, NULL), 0);
+    replicas_close(&replicas);
+}
+
+/* Not before the others are a quorum. */
+static void test_a_start_waits_until_others_lead(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    struct err err = {0};
+    cluster_begin(c, 3);
+    must_create(&c->nodes[0], "before");
+    node_end(c, 1);
+    node_end(c, 2);
+    char path[TEMP_DIR_SIZE + 32];
+    snprintf(path, sizeof path, "%s/state", c->nodes[1].dir);
+    mark_corrupt(path);
+    note_trimmed(&c->nodes[1]);
+    assert_int_equal(try_begin(c, 1, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.text, "the other nodes do not lead all groups"));
+    node_begin(c, 2);
+    assert_remade(c);
+}
+
+/* Each could be spared if the other were whole: the process would end. */
+static void test_two_damaged_nodes_wait_for_each_other(void **state) {
+    (void)state;
+    struct cluster *c = &cluster;
+    struct err why = {0};
+    cluster_begin(c, 3);
+    must_create(&c->nodes[0], "before");
+    wait_placed(c, 7);
+    err_set(&why, ERR_CORRUPT, "as a test says");
+    damage_note(c->nodes[0].meta, &why);
+    damage_note(c->nodes[1].meta, &why);
+    for (uint64_t until_ns = clock_deadline_ms(BOTH_WAIT_MS); clock_now_ns() < until_ns;)
+        usleep(10000);
+    assert_int_equal(wait_leader(c), 2); /* what is damaged does not lead */
+    must_create(&c->nodes[0], "after");
+    must_get(&c->nodes[1], "after");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_alone_it_is_refused, teardown),
         cmocka_unit_test_teardown(test_lost_values_are_fetched, teardown),
         cmocka_unit_test_teardown(test_a_ruined_log_is_another_replica, teardown),
         cmocka_unit_test_teardown(test_a_corrupt_state_is_had_from_others, teardown),
+        cmocka_unit_test_teardown(test_a_start_waits_until_others_lead, teardown),
+        cmocka_unit_test_teardown(test_two_damaged_nodes_wait_for_each_other, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,6 +90,15 @@ struct peers {
     struct peer *list[PEERS_MAX];
 };
 
+/* Of the state store. */
+struct damage {
+    atomic_bool known;
+    pthread_mutex_t mutex;       /* of the next two, until they are known */
+    struct err why;              /* code 0: there is none */
+    uint64_t wanted[GROUPS_MAX]; /* slots that others must hold to make it anew */
+    uint64_t sparable_since_ns;  /* 0: it is not; the scrubber's */
+};
+
 struct meta {
     char *dir;
     struct rpc_identity identity;
@@ -127,6 +136,7 @@ struct meta {
     enum paxos_space space; /* as last told; the keeper's */
     struct keeper *keeper;
     struct scrub *scrub;
+    struct damage damage;
     struct members *members;
     struct placer *placer;
     struct fetcher *fetcher;
@@ -234,6 +244,17 @@ void keeper_note_damage(struct meta *meta, uint64_t lsn);
 
 void scrub_start(struct meta *meta);
 void scrub_stop(struct meta *meta);
+
+/* ---- damage.c: a state store that is damaged ---- */
+
+void damage_init(struct damage *damage);
+/* It is; context is the struct meta. Any thread; the first is heeded. */
+void damage_note(void *context, const struct err *why);
+bool damage_is_known(struct meta *meta);
+/* Ends the process once the other nodes can do without the store. The scrubber's thread. */
+void damage_look(struct meta *meta);
+/* At the start, before the threads are: waits until they can; ERR_CORRUPT when they cannot. */
+int damage_await_others(struct meta *meta, struct err *err);
 
 /* ---- disk.c: room and speed of the disk ---- */
 

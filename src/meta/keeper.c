@@ -66,16 +66,18 @@ static int ask_replica(struct meta *meta, enum call_kind kind, struct span comma
 }
 
 /* The store is flushed; what it then holds is published and told to the peers. */
-static void flush(struct keeper *keeper) {
+static int flush(struct keeper *keeper) {
     struct meta *meta = keeper->meta;
     struct err err = {0};
     uint64_t applied[GROUPS_MAX];
     for (uint32_t g = 0; g < meta->group_count; g++)
         applied[g] = atomic_load(&meta->groups[g].applied);
-    if (kv_flush(meta->kv, &err) != 0)
+    int r = kv_flush(meta->kv, &err);
+    if (r != 0 && !damage_is_known(meta))
         space_panic(&err, "the catalogue");
-    for (uint32_t g = 0; g < meta->group_count; g++)
+    for (uint32_t g = 0; r == 0 && g < meta->group_count; g++)
         atomic_store(&meta->groups[g].flushed, applied[g]);
+    return r;
 }
 
 /* What every member's store holds of the group; what this node's holds when the log has grown too
@@ -178,18 +180,23 @@ static void look(struct keeper *keeper) {
                now_ns - keeper->flushed_ns >= FLUSH_MS * NS_PER_MS;
     if (!due || !may_flush)
         return;
+    keeper->flushed_ns = now_ns;
+    if (damage_is_known(meta)) { /* the log alone is good from here on */
+        peers_send_flushed(meta);
+        return;
+    }
     outrun_damage(keeper);
     wal_get_status(meta->wal, &status);
     if (status.appended_lsn != keeper->flushed_lsn &&
         ask_replica(meta, CALL_POINT, (struct span){0}, DEADLINE_NONE) == 0) {
-        flush(keeper);
+        if (flush(keeper) != 0)
+            return;
         keeper->flushed_lsn = flushed_lsn(keeper, status.appended_lsn);
     }
     peers_send_flushed(meta);
     trim(keeper);
     wal_get_status(meta->wal, &status);
     keeper->flushed_bytes = status.live_bytes;
-    keeper->flushed_ns = now_ns;
 }
 
 static void *keep(void *argument) {

@@ -76,7 +76,7 @@ int meta_local_stale_query(struct meta *meta, uint32_t group, struct span query,
     struct catalog_kv view = state_reader_view(&reader);
     int r = catalog_query(space, &view, query, ret_reply, err);
     kv_snapshot_free(meta->kv, reader.snapshot);
-    return r;
+    return r == ERR_CORRUPT ? err_set(err, ERR_BUSY, "its state store is damaged") : r;
 }
 
 /* A single voter that leads needs to ask nobody (core/paxos.h, "A reader on another thread"). */

@@ -36,6 +36,7 @@ static struct meta *meta_new(const struct meta_options *options) {
         panic("out of memory for the meta role");
     mailbox_init(&meta->mailbox);
     peers_init(&meta->peers);
+    damage_init(&meta->damage);
     pthread_mutex_init(&meta->host_mutex, NULL);
     pthread_mutex_init(&meta->watch_mutex, NULL);
     meta->maps = options->maps;
@@ -55,6 +56,7 @@ static struct meta *meta_free(struct meta *meta) {
     replicas_close(&meta->replicas);
     pthread_mutex_destroy(&meta->host_mutex);
     pthread_mutex_destroy(&meta->watch_mutex);
+    pthread_mutex_destroy(&meta->damage.mutex);
     free(meta->groups);
     free(meta->dir);
     free(meta);
@@ -66,7 +68,8 @@ static struct meta *meta_free(struct meta *meta) {
 static int state_open(struct meta *meta, struct err *err) {
     char path[PATH_MAX];
     char ballast[PATH_MAX];
-    const struct kv_options options = {.replaceable = !meta->alone, .ballast = ballast};
+    const struct kv_options options = {
+        .replaceable = !meta->alone, .corrupt = damage_note, .context = meta, .ballast = ballast};
     snprintf(path, sizeof path, "%s/state", meta->dir);
     snprintf(ballast, sizeof ballast, "%s/ballast", meta->dir);
     int r = file_make_directories(meta->dir, err);
@@ -75,26 +78,42 @@ static int state_open(struct meta *meta, struct err *err) {
     if (r != ERR_CORRUPT || meta->alone)
         return r;
     log_error("%s; the catalogue is had from the other nodes again", err->text);
-    r = kv_destroy(path, err);
+    r = damage_await_others(meta, err);
+    if (r == 0)
+        r = kv_destroy(path, err);
     return r != 0 ? r : kv_open(path, &options, &meta->kv, err);
 }
 
-int meta_start(const struct meta_options *options, struct meta **ret_meta, struct err *err) {
-    int r = genesis_check(options->genesis, err);
-    if (r != 0)
-        return r;
+/* Up to where threads begin. *ret_again: the state store turned out to be damaged, and the other
+ * nodes can do without it: it is made anew when this is tried again. */
+static int begin(const struct meta_options *options, struct meta **ret_meta, bool *ret_again,
+                 struct err *err) {
     struct meta *meta = meta_new(options);
-    r = replicas_open(&meta->replicas, meta->dir, meta->boot, err);
+    int r = replicas_open(&meta->replicas, meta->dir, meta->boot, err);
     if (r == 0)
         r = state_open(meta, err);
     if (r == 0) {
         applier_init(meta);
         r = replica_recover(meta, options->genesis, options->segment_bytes, err);
     }
-    if (r != 0) {
-        meta_free(meta);
+    *ret_again = r == ERR_CORRUPT && damage_is_known(meta) && damage_await_others(meta, err) == 0 &&
+                 kv_mark_corrupt(meta->kv, err) == 0;
+    if (r != 0)
+        meta = meta_free(meta);
+    *ret_meta = meta;
+    return r;
+}
+
+int meta_start(const struct meta_options *options, struct meta **ret_meta, struct err *err) {
+    struct meta *meta = NULL;
+    bool again = false;
+    int r = genesis_check(options->genesis, err);
+    if (r == 0)
+        r = begin(options, &meta, &again, err);
+    if (again)
+        r = begin(options, &meta, &again, err);
+    if (r != 0)
         return r;
-    }
     slot_server_start(meta);
     applier_start(meta);
     keeper_start(meta);

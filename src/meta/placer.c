@@ -197,13 +197,21 @@ static uint32_t led_by(struct meta *meta, uint32_t node) {
     return count;
 }
 
-/* Of the voters that keep up, the one that leads least; 0 = none leads much less than this node. */
-static uint32_t heir_of(struct meta *meta, const struct host_view *seen) {
-    uint32_t best = 0, fewest = led_by(meta, meta->identity.node_id);
+/* A voter that could lead. One whose state store is damaged says that it holds nothing. */
+static bool is_fit(struct meta *meta, uint32_t group, const struct paxos_member *member,
+                   uint64_t lag) {
+    const struct peer *peer = peers_find(meta, member->node);
+    return member->voter && lag <= PAXOS_WINDOW && peer != NULL && peer_flushed(peer, group) > 0;
+}
+
+/* Of the other voters that keep up, the one that leads least; 0 = none leads fewer than so many. */
+static uint32_t heir_of(struct meta *meta, uint32_t group, const struct host_view *seen,
+                        uint32_t fewest) {
+    uint32_t best = 0;
     for (uint32_t i = 0; i < seen->config.count; i++) {
         const struct paxos_member *member = &seen->config.members[i];
         uint32_t count = led_by(meta, member->node);
-        if (member->voter && seen->lags[i] <= PAXOS_WINDOW && count + 1 < fewest) {
+        if (is_fit(meta, group, member, seen->lags[i]) && count < fewest) {
             best = member->node;
             fewest = count;
         }
@@ -211,21 +219,35 @@ static uint32_t heir_of(struct meta *meta, const struct host_view *seen) {
     return best;
 }
 
+/* To who leads fewer groups than so many. */
+static bool give_away(struct meta *meta, uint32_t group, uint32_t fewest, bool even_unsettled) {
+    struct host_view seen;
+    if (!meta_local_leads(meta, group) ||
+        ask_replica(meta, CALL_VIEW, group, (struct span){0}, &seen) != 0 ||
+        !(seen.settled || even_unsettled))
+        return false;
+    struct member_step step = {.action = MEMBER_TRANSFER,
+                               .node = heir_of(meta, group, &seen, fewest)};
+    if (step.node == 0)
+        return false;
+    carry_out(meta, group, &step);
+    return true;
+}
+
 /* One shard a look goes to who leads fewer. The root stays: what the scheduler holds goes with
  * it. */
 static void spread_leaders(struct placer *placer) {
     struct meta *meta = placer->meta;
-    for (uint32_t g = META_ROOT + 1; g < meta->group_count; g++) {
-        struct host_view seen;
-        if (!meta_local_leads(meta, g) ||
-            ask_replica(meta, CALL_VIEW, g, (struct span){0}, &seen) != 0 || !seen.settled)
-            continue;
-        struct member_step step = {.action = MEMBER_TRANSFER, .node = heir_of(meta, &seen)};
-        if (step.node == 0)
-            continue;
-        carry_out(meta, g, &step);
-        return;
-    }
+    uint32_t here = led_by(meta, meta->identity.node_id);
+    for (uint32_t g = META_ROOT + 1; here > 0 && g < meta->group_count; g++)
+        if (give_away(meta, g, here - 1, false))
+            return;
+}
+
+/* What is damaged here is not to be asked. */
+static void lead_nothing(struct placer *placer) {
+    for (uint32_t g = META_ROOT; g < placer->meta->group_count; g++)
+        give_away(placer->meta, g, UINT32_MAX, true);
 }
 
 /* ---- the thread ---- */
@@ -234,6 +256,10 @@ static void spread_leaders(struct placer *placer) {
  * over, and voters that lost theirs. */
 static void look(struct placer *placer) {
     struct meta *meta = placer->meta;
+    if (damage_is_known(meta)) {
+        lead_nothing(placer);
+        return;
+    }
     struct place_map *map = map_cache_get(meta->maps);
     bool all = ++placer->idle >= IDLE_LOOKS, busy = false;
     placer->known_count = 0;

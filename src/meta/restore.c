@@ -17,10 +17,11 @@ static void on_durable(void *context, uint64_t lsn) {
     mailbox_post_durable(&meta->mailbox, lsn);
 }
 
-static void restored_apply(struct meta *meta) {
-    applier_drain(meta);
-    for (uint32_t g = 0; g < meta->group_count; g++)
+static int restored_apply(struct meta *meta, struct err *err) {
+    int r = applier_drain(meta, err);
+    for (uint32_t g = 0; r == 0 && g < meta->group_count; g++)
         replica_tell_applied(&meta->groups[g], 0);
+    return r;
 }
 
 static struct group *group_of(struct meta *meta, const struct paxos_record *record) {
@@ -91,8 +92,8 @@ static int on_replay(void *context, uint64_t lsn, const struct wal_item *item, s
     struct meta *meta = context;
     int r = item->kind == WAL_ITEM_LOST ? replay_lost(meta, item->batch_seq, err)
                                         : replay_record(meta, lsn, item, err);
-    if (++meta->replayed % RESTORE_SLOTS == 0)
-        restored_apply(meta);
+    if (++meta->replayed % RESTORE_SLOTS == 0 && r == 0)
+        r = restored_apply(meta, err);
     if (lsn > 0)
         meta->last_lsn = meta->durable_lsn = lsn;
     return r;
@@ -205,7 +206,10 @@ static int log_open(struct meta *meta, uint64_t segment_bytes, struct err *err) 
                                   .durable = on_durable,
                                   .context = meta};
     int r = wal_open(&options, &meta->wal, &torn_bytes, err);
-    restored_apply(meta);
+    struct err story = {0};
+    int applied = restored_apply(meta, &story);
+    if (r == 0 && applied != 0)
+        r = err_set(err, applied, "%s", story.text);
     if (r == 0 && torn_bytes > 0)
         log_info("the log's last write was cut off by a crash and never acknowledged: %llu bytes "
                  "discarded",

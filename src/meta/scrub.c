@@ -1,10 +1,7 @@
 /* Once a day all that lies at rest of the catalogue is read: the state store, then the log. What is
- * damaged there is harmless while nobody needs it and other nodes have it, so it is to go now:
- *
- * - a state store is made anew, from the other nodes, by the next start. The process ends for that,
- *   but not before a quorum of each group can do without this replica: two nodes may find damage on
- *   the same day. (Who has to read the place ends at once, RocksDB's compaction too.)
- * - the damaged part of the log is trimmed, once the state store holds what it said. */
+ * damaged there is harmless while nobody needs it and other nodes have it, so it is to go now: a
+ * state store as meta/damage.c says, the damaged part of the log by trimming it, once the state
+ * store holds what it said. */
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -14,8 +11,6 @@
 #include "os/scrubber.h"
 
 #define PERIOD_MS ((uint64_t)24 * 3600 * 1000)
-#define HEARD_MS 3000u     /* a peer that works says something every few milliseconds */
-#define SPARABLE_MS 15000u /* so long without a doubt: peers tell every 5 s what they hold */
 
 struct scrub {
     struct meta *meta;
@@ -24,58 +19,8 @@ struct scrub {
     struct buf position; /* in the state store */
     struct wal_reader reader;
     uint64_t next_lsn;
-    uint64_t damaged_lsn;        /* 0: none that is known */
-    struct err corrupt;          /* the state store; code 0: it is not */
-    uint64_t wanted[GROUPS_MAX]; /* slots that others must hold to make it anew */
-    uint64_t sparable_since_ns;  /* 0: it is not */
+    uint64_t damaged_lsn; /* 0: none that is known */
 };
-
-/* ---- a state store that is damaged ---- */
-
-static bool holds(struct meta *meta, uint32_t node, uint32_t group, uint64_t slot) {
-    const struct peer *peer = peers_find(meta, node);
-    return peer != NULL && peer_flushed(peer, group) >= slot &&
-           peer_heard_ns(peer) + HEARD_MS * NS_PER_MS >= clock_now_ns();
-}
-
-/* The group's other voters are a quorum, and hold what the store here does. */
-static bool is_sparable(struct scrub *scrub, uint32_t group) {
-    struct meta *meta = scrub->meta;
-    struct paxos_config config = meta_config(meta, group);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < config.count; i++) {
-        const struct paxos_member *member = &config.members[i];
-        count += member->voter && member->node != meta->identity.node_id &&
-                 holds(meta, member->node, group, scrub->wanted[group]);
-    }
-    return !meta_hosts(meta, group) || count > paxos_config_voters(&config) / 2;
-}
-
-static void give_up_when_sparable(struct scrub *scrub) {
-    uint64_t now_ns = clock_now_ns();
-    for (uint32_t g = 0; g < scrub->meta->group_count; g++) {
-        if (!is_sparable(scrub, g)) {
-            scrub->sparable_since_ns = 0;
-            return;
-        }
-    }
-    if (scrub->sparable_since_ns == 0)
-        scrub->sparable_since_ns = now_ns;
-    if (now_ns - scrub->sparable_since_ns < SPARABLE_MS * NS_PER_MS)
-        return;
-    log_info("the other nodes can do without this state store");
-    kv_give_up(scrub->meta->kv, &scrub->corrupt);
-}
-
-static void note_corrupt(struct scrub *scrub, const struct err *err) {
-    struct meta *meta = scrub->meta;
-    scrub->corrupt = *err;
-    for (uint32_t g = 0; g < meta->group_count; g++)
-        scrub->wanted[g] = atomic_load(&meta->groups[g].flushed);
-    log_error("the state store is damaged: %s; %s", err->text,
-              meta->alone ? "nobody else has what it holds"
-                          : "it is made anew once the other nodes can do without it");
-}
 
 /* ---- reading ---- */
 
@@ -84,7 +29,7 @@ static uint64_t read_state(struct scrub *scrub, uint64_t bytes) {
     uint64_t read = 0;
     int r = kv_scrub(scrub->meta->kv, &scrub->position, bytes, &read, &err);
     if (r == ERR_CORRUPT)
-        note_corrupt(scrub, &err);
+        damage_note(scrub->meta, &err);
     else if (r != 0)
         log_warn("scrub: %s", err.text); /* whoever needs it will meet it, too */
     scrub->in_log = scrub->position.size == 0;
@@ -128,9 +73,8 @@ static uint64_t read_log(struct scrub *scrub) {
 static uint64_t total(void *context) {
     struct scrub *scrub = context;
     struct wal_status status;
-    if (scrub->corrupt.code != 0) {
-        if (!scrub->meta->alone)
-            give_up_when_sparable(scrub);
+    if (damage_is_known(scrub->meta)) {
+        damage_look(scrub->meta);
         return 0;
     }
     wal_get_status(scrub->meta->wal, &status);
@@ -139,7 +83,7 @@ static uint64_t total(void *context) {
 
 static uint64_t read_some(void *context, uint64_t bytes) {
     struct scrub *scrub = context;
-    if (scrub->corrupt.code != 0)
+    if (damage_is_known(scrub->meta))
         return 0;
     return scrub->in_log ? read_log(scrub) : read_state(scrub, bytes);
 }

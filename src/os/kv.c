@@ -37,10 +37,15 @@ struct kv_iter {
     rocksdb_iterator_t *iter;
 };
 
+int kv_mark_corrupt(const struct kv *kv, struct err *err) {
+    ASSERT(kv->mark != NULL);
+    return file_replace(kv->mark, 0600, (struct span){"", 0}, err);
+}
+
 /* A process that goes on would only find it again. */
 static noreturn void end_corrupt(const struct kv *kv, const char *message) {
     struct err err = {0};
-    if (file_replace(kv->mark, 0600, (struct span){"", 0}, &err) != 0)
+    if (kv_mark_corrupt(kv, &err) != 0)
         panic("the store is corrupt (%s), and this cannot be noted: %s", message, err.text);
     panic("the store is corrupt and is made anew at the next start: %s", message);
 }
@@ -51,11 +56,15 @@ int kv_error_take(const struct kv *kv, char *message, const char *doing, struct 
         code = ERR_NOSPACE;
     else if (strncmp(message, "Corruption", strlen("Corruption")) == 0)
         code = ERR_CORRUPT;
-    if (code == ERR_CORRUPT && kv != NULL && kv->mark != NULL)
+    bool replaceable = code == ERR_CORRUPT && kv != NULL && kv->mark != NULL;
+    if (replaceable && kv->corrupt == NULL)
         end_corrupt(kv, message);
-    err_set(err, code, "%s: %s", doing, message);
+    struct err story = {0};
+    err_set(&story, code, "%s: %s", doing, message);
     rocksdb_free(message);
-    return code;
+    if (replaceable)
+        kv->corrupt(kv->context, &story);
+    return err_set(err, code, "%s", story.text);
 }
 
 void kv_give_up(const struct kv *kv, const struct err *why) {
@@ -172,6 +181,8 @@ int kv_open(const char *path, const struct kv_options *wanted, struct kv **ret_k
     if (wanted->replaceable) {
         kv->mark = mark;
         mark = NULL;
+        kv->corrupt = wanted->corrupt;
+        kv->context = wanted->context;
     }
     kv->read = rocksdb_readoptions_create();
     kv->write = rocksdb_writeoptions_create();

@@ -21,8 +21,11 @@ struct kv_snapshot;
 struct kv_iter;
 
 struct kv_options {
-    bool replaceable;    /* what it holds is to be had again elsewhere: when it is found
-                            corrupt it is marked so, and the process ends */
+    bool replaceable; /* what it holds is to be had again elsewhere: when it is found
+                         corrupt it is marked so, and the process ends; */
+    void (*corrupt)(void *context, const struct err *why); /* or, unless it is NULL, this is told,
+                            by any thread, and who found it gets ERR_CORRUPT */
+    void *context;
     bool wal;            /* false: what a crash finds is what was last flushed */
     const char *ballast; /* goes when opening or flushing lacks room (os/space.h); or NULL */
     uint64_t write_buffer_bytes; /* 0 = 16 MiB */
@@ -72,8 +75,10 @@ int kv_iter_error(const struct kv_iter *iter, struct err *err); /* ask when it s
 uint64_t kv_file_bytes(struct kv *kv);
 int kv_scrub(struct kv *kv, struct buf *position, uint64_t bytes, uint64_t *ret_bytes,
              struct err *err);
-/* What it holds is to be had anew: marked, and the process ends. Returns if it is not replaceable.
- */
+/* What it holds is to be had anew: marked, so that it cannot be opened any more. Not of one that is
+ * not replaceable. */
+int kv_mark_corrupt(const struct kv *kv, struct err *err);
+/* The like, and the process ends. Returns if it is not replaceable. */
 void kv_give_up(const struct kv *kv, const struct err *why);
 
 /* Whether a flush can be expected to find room; the ballast goes for it. True when it is not known.

@@ -9,7 +9,9 @@
 
 struct kv {
     char *path;
-    char *mark;    /* NULL: it is not replaceable */
+    char *mark;                                            /* NULL: it is not replaceable */
+    void (*corrupt)(void *context, const struct err *why); /* or NULL */
+    void *context;
     char *ballast; /* or NULL */
     atomic_bool compacts;
     rocksdb_t *db;

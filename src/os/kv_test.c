@@ -168,6 +168,11 @@ static void find_corrupt(void) {
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
+static void note_corrupt(void *context, const struct err *why) {
+    assert_int_equal(why->code, ERR_CORRUPT);
+    ++*(int *)context;
+}
+
 static void put_many(struct kv *kv) {
     for (int i = 0; i < 2000; i++) {
         char key[16];
@@ -195,6 +200,19 @@ static void test_a_corrupt_one_is_made_anew(void **state) {
     assert_int_equal(kv_open(dir, &(struct kv_options){0}, &kv, &err), 0);
     *state = kv;
     assert_value(kv, NULL, "k1", NULL);
+}
+
+static void test_who_asks_is_told_that_it_is_corrupt(void **state) {
+    struct kv *kv = *state;
+    int told = 0;
+    struct kv_options options = {.replaceable = true, .corrupt = note_corrupt, .context = &told};
+    put_many(kv);
+    kv_close(kv);
+    damage_tables();
+    assert_int_equal(kv_open(dir, &options, &kv, NULL), 0);
+    *state = kv;
+    assert_int_equal(read_back(kv, "k1"), ERR_CORRUPT);
+    assert_int_equal(told, 1);
 }
 
 /* Reads all; how often it had to. */
@@ -307,6 +325,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_crash_keeps_what_was_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crash_with_wal_keeps_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_corrupt_one_is_made_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_asks_is_told_that_it_is_corrupt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_scrub_reads_all_and_survives, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch_reads_its_own_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_snapshot_stands_still, setup, teardown),
