@@ -60,7 +60,7 @@ def has_ended(cluster):
 
 def is_whole(cluster):
     status = json.loads(cluster.run("status", "--json").stdout)
-    return (all(group["voting"] == 3 for group in status["groups"]) and
+    return (all(group["voting"] == 3 and group["damaged"] == 0 for group in status["groups"]) and
             all(node["store"] and node["store"]["missing_chunks"] == 0 for node in status["nodes"]))
 
 
@@ -129,6 +129,8 @@ def assert_spared_and_made_anew(cluster, names):
     """Node 3 was away: not before it is back."""
     assert not has_ended(cluster)
     assert not said(cluster, "can do without this state store")
+    assert b"on a damaged disk" in cluster.run("status").stdout
+    assert b"BAD   catalogue" in cluster.run("doctor", status=1).stdout
     cluster.restart(3)
     wait_until(lambda: has_ended(cluster), seconds=90, what="it ends")
     assert said(cluster, "can do without this state store") and said(cluster, ENDS)

@@ -104,16 +104,22 @@ static void check_node(struct diagnosis *diagnosis, const json_t *node) {
 }
 
 static void check_cluster(struct diagnosis *diagnosis, const json_t *status) {
-    size_t index, led = 0;
+    size_t index, led = 0, damaged = 0;
     json_t *item;
     json_array_foreach(json_object_get(status, "nodes"), index, item) {
         check_node(diagnosis, item);
     }
     json_array_foreach(json_object_get(status, "groups"), index, item) {
         led += admin_number(item, "leader") != 0;
+        damaged += admin_number(item, "damaged") > 0;
     }
     size_t groups = json_array_size(json_object_get(status, "groups"));
     tell(diagnosis, led == groups, "leaders", "%zu of %zu Paxos groups have one", led, groups);
+    tell(diagnosis, damaged == 0, "catalogue", "%s",
+         damaged == 0
+             ? "no node has found damage in it"
+             : "a node's copy is damaged, and is made anew once all other nodes are up and "
+               "whole; the node's log names the place");
     const json_t *sandbox = json_object_get(status, "sandbox");
     long long level = admin_number(sandbox, "level");
     tell(diagnosis, level >= 2, "sandbox", "L%lld of 4: %s", level, admin_text(sandbox, "reason"));

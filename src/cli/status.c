@@ -80,12 +80,13 @@ static void print_groups(const json_t *status) {
 }
 
 static void print_health(const json_t *status) {
-    long long down = 0, missing = 0, weak = 0;
+    long long down = 0, missing = 0, weak = 0, damaged = 0;
     size_t index;
     json_t *node, *group;
     json_array_foreach(json_object_get(status, "groups"), index, group) {
         weak += admin_number(group, "voting") <
                 (long long)json_array_size(json_object_get(group, "placed"));
+        damaged += admin_number(group, "damaged") > 0;
     }
     json_array_foreach(json_object_get(status, "nodes"), index, node) {
         down += !admin_flag(node, "up");
@@ -94,6 +95,10 @@ static void print_health(const json_t *status) {
     if (weak > 0)
         printf("%lld of %zu Paxos groups wait for a replica: it is down, or being made\n", weak,
                json_array_size(json_object_get(status, "groups")));
+    if (damaged > 0)
+        printf(
+            "%lld of %zu Paxos groups have a replica on a damaged disk; it waits for the others\n",
+            damaged, json_array_size(json_object_get(status, "groups")));
     if (down == 0 && missing == 0)
         printf("every node is up, every copy is in its place\n");
     else

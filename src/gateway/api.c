@@ -130,7 +130,8 @@ static json_t *node_json(struct gateway *gateway, const struct place_map *map,
 
 struct group_view {
     struct meta_group_status status;
-    uint32_t voting; /* nodes whose replica has caught up and votes */
+    uint32_t voting;  /* nodes whose replica has caught up and votes */
+    uint32_t damaged; /* of which the state store is damaged */
 };
 
 static json_t *ids_json(const uint32_t *ids, uint32_t count) {
@@ -140,17 +141,19 @@ static json_t *ids_json(const uint32_t *ids, uint32_t count) {
     return list;
 }
 
-/* voters: who they are; placed: who they shall be; voting: how many of them do. */
+/* voters: who they are; placed: who they shall be; voting: how many of them do; damaged: how many
+ * by their logs alone. */
 static json_t *group_json(const struct place_map *map, unsigned number,
                           const struct group_view *view) {
     const struct place_group *placed = &map->groups[number];
     const struct meta_group_status *group = &view->status;
-    return json_pack("{s:i, s:s, s:i, s:o, s:o, s:i, s:I, s:I, s:I}", "group", (int)number, "kind",
-                     number == META_ROOT ? "root" : "shard", "leader", (int)group->leader, "voters",
-                     ids_json(group->voters, group->voter_count), "placed",
-                     ids_json(placed->nodes, placed->count), "voting", (int)view->voting, "ballot",
-                     (json_int_t)group->ballot_round, "chosen_upto", (json_int_t)group->chosen_upto,
-                     "applied_upto", (json_int_t)group->applied_upto);
+    return json_pack("{s:i, s:s, s:i, s:o, s:o, s:i, s:i, s:I, s:I, s:I}", "group", (int)number,
+                     "kind", number == META_ROOT ? "root" : "shard", "leader", (int)group->leader,
+                     "voters", ids_json(group->voters, group->voter_count), "placed",
+                     ids_json(placed->nodes, placed->count), "voting", (int)view->voting, "damaged",
+                     (int)view->damaged, "ballot", (json_int_t)group->ballot_round, "chosen_upto",
+                     (json_int_t)group->chosen_upto, "applied_upto",
+                     (json_int_t)group->applied_upto);
 }
 
 /* What this node has replicas of, as it sees them; the others as a node does that has one. Asks
@@ -171,6 +174,7 @@ static unsigned groups_ask(struct gateway *gateway, const struct place_map *map,
                                GROUPS_MAX, &known, NULL);
         for (unsigned i = 0; i < known; i++) {
             views[i].voting += rows[i].votes;
+            views[i].damaged += rows[i].damaged;
             if (rows[i].hosted && (self || !views[i].status.hosted))
                 views[i].status = rows[i];
         }

@@ -37,6 +37,7 @@ struct meta_group_status {
     uint32_t leader; /* node id or 0 */
     bool leads;      /* this node does */
     bool hosted;     /* this node has a replica; if not, the rest is empty */
+    bool damaged;    /* its state store is, and waits until the other nodes can do without it */
     bool votes;      /* and it is a voter */
     uint32_t voter_count;
     uint32_t voters[META_VOTERS_MAX]; /* node ids, as this replica knows */

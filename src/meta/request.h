@@ -49,7 +49,7 @@ struct meta_status_row {
     uint32_t group;
     uint32_t leader;
     uint8_t leads;
-    uint8_t hosted;
+    uint8_t hosted; /* 2: on a state store that is damaged */
     uint8_t votes;
     uint8_t voter_count;
     uint32_t voters[7];

@@ -109,7 +109,7 @@ static int handle_status(void *context, struct rpc_conn *conn, uint16_t type, st
         rows[i] = (struct meta_status_row){.group = group->group,
                                            .leader = group->leader,
                                            .leads = group->leads,
-                                           .hosted = group->hosted,
+                                           .hosted = (uint8_t)(group->hosted + group->damaged),
                                            .votes = group->votes,
                                            .voter_count = (uint8_t)group->voter_count,
                                            .ballot_round = group->ballot_round,

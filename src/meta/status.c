@@ -12,6 +12,7 @@ static void group_status(struct meta *meta, uint32_t number, struct meta_group_s
         return;
     struct paxos_config config = meta_config(meta, number);
     ret_status->hosted = true;
+    ret_status->damaged = damage_is_known(meta);
     ret_status->votes = atomic_load(&group->votes);
     ret_status->leader = atomic_load(&group->leader);
     ret_status->leads = atomic_load(&group->leads);
@@ -50,6 +51,7 @@ int meta_remote_status(struct rpc_client *rpc, uint32_t node, uint64_t deadline_
                                                    .leader = row.leader,
                                                    .leads = row.leads != 0,
                                                    .hosted = row.hosted != 0,
+                                                   .damaged = row.hosted == 2,
                                                    .votes = row.votes != 0,
                                                    .ballot_round = row.ballot_round,
                                                    .chosen_upto = row.chosen_upto,
