@@ -14,7 +14,8 @@
 #include "os/clock.h"
 
 #define LOOK_MS 200
-#define IDLE_LOOKS 10u /* between looks at groups that are where they should be */
+#define IDLE_LOOKS 10u   /* between looks at groups that are where they should be */
+#define DAMAGED_LOOKS 5u /* between tries to give away what a damaged node leads */
 #define ASK_MS 1000
 #define NODES_MAX (PLACE_VOTERS_MAX + 32u) /* that may have replicas of anything */
 
@@ -257,7 +258,8 @@ static void lead_nothing(struct placer *placer) {
 static void look(struct placer *placer) {
     struct meta *meta = placer->meta;
     if (damage_is_known(meta)) {
-        lead_nothing(placer);
+        if (placer->idle++ % DAMAGED_LOOKS == 0)
+            lead_nothing(placer);
         return;
     }
     struct place_map *map = map_cache_get(meta->maps);
