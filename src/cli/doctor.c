@@ -117,7 +117,7 @@ static void check_cluster(struct diagnosis *diagnosis, const json_t *status) {
     tell(diagnosis, led == groups, "leaders", "%zu of %zu Paxos groups have one", led, groups);
     tell(diagnosis, damaged == 0, "catalogue", "%s",
          damaged == 0 ? "no node has found damage in it"
-                      : "damaged on a node, whose log says where; waits for the others");
+                      : "damaged on a node, whose log says where");
     const json_t *sandbox = json_object_get(status, "sandbox");
     long long level = admin_number(sandbox, "level");
     tell(diagnosis, level >= 2, "sandbox", "L%lld of 4: %s", level, admin_text(sandbox, "reason"));

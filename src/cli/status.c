@@ -96,9 +96,8 @@ static void print_health(const json_t *status) {
         printf("%lld of %zu Paxos groups wait for a replica: it is down, or being made\n", weak,
                json_array_size(json_object_get(status, "groups")));
     if (damaged > 0)
-        printf(
-            "%lld of %zu Paxos groups have a replica on a damaged disk; it waits for the others\n",
-            damaged, json_array_size(json_object_get(status, "groups")));
+        printf("%lld of %zu Paxos groups have a replica on a damaged disk\n", damaged,
+               json_array_size(json_object_get(status, "groups")));
     if (down == 0 && missing == 0)
         printf("every node is up, every copy is in its place\n");
     else

@@ -192,7 +192,7 @@ static void items_drop(struct list *items) {
 static int pass(struct meta *meta, struct list *items, struct err *err) {
     struct applier *applier = &meta->applier;
     int r = applier->ended ? ERR_CORRUPT : items_apply(meta, items, err);
-    if (r != 0 && (r != ERR_CORRUPT || !damage_is_known(meta)))
+    if (r != 0 && (r != ERR_CORRUPT || !damage_is_final(meta)))
         space_panic(err, "the catalogue");
     applier->ended = r != 0;
     items_drop(items);

@@ -25,6 +25,10 @@ bool damage_is_known(struct meta *meta) {
     return atomic_load(&meta->damage.known);
 }
 
+bool damage_is_final(struct meta *meta) {
+    return damage_is_known(meta) && !meta->alone;
+}
+
 void damage_note(void *context, const struct err *why) {
     struct meta *meta = context;
     struct damage *damage = &meta->damage;
@@ -78,7 +82,7 @@ static bool all_are_sparable(struct meta *meta) {
 void damage_look(struct meta *meta) {
     struct damage *damage = &meta->damage;
     uint64_t now_ns = clock_now_ns();
-    if (meta->alone)
+    if (!damage_is_final(meta))
         return;
     if (!all_are_sparable(meta))
         damage->sparable_since_ns = 0;

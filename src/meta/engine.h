@@ -251,6 +251,8 @@ void damage_init(struct damage *damage);
 /* It is; context is the struct meta. Any thread; the first is heeded. */
 void damage_note(void *context, const struct err *why);
 bool damage_is_known(struct meta *meta);
+/* And others have what the store holds: it is not written to any more. */
+bool damage_is_final(struct meta *meta);
 /* Ends the process once the other nodes can do without the store. The scrubber's thread. */
 void damage_look(struct meta *meta);
 /* At the start, before the threads are: waits until they can; ERR_CORRUPT when they cannot. */

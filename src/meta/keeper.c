@@ -73,7 +73,7 @@ static int flush(struct keeper *keeper) {
     for (uint32_t g = 0; g < meta->group_count; g++)
         applied[g] = atomic_load(&meta->groups[g].applied);
     int r = kv_flush(meta->kv, &err);
-    if (r != 0 && !damage_is_known(meta))
+    if (r != 0 && !damage_is_final(meta))
         space_panic(&err, "the catalogue");
     for (uint32_t g = 0; r == 0 && g < meta->group_count; g++)
         atomic_store(&meta->groups[g].flushed, applied[g]);
@@ -181,7 +181,7 @@ static void look(struct keeper *keeper) {
     if (!due || !may_flush)
         return;
     keeper->flushed_ns = now_ns;
-    if (damage_is_known(meta)) { /* the log alone is good from here on */
+    if (damage_is_final(meta)) { /* the log alone is good from here on */
         peers_send_flushed(meta);
         return;
     }

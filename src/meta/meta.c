@@ -96,7 +96,7 @@ static int begin(const struct meta_options *options, struct meta **ret_meta, boo
         applier_init(meta);
         r = replica_recover(meta, options->genesis, options->segment_bytes, err);
     }
-    *ret_again = r == ERR_CORRUPT && damage_is_known(meta) && damage_await_others(meta, err) == 0 &&
+    *ret_again = r == ERR_CORRUPT && damage_is_final(meta) && damage_await_others(meta, err) == 0 &&
                  kv_mark_corrupt(meta->kv, err) == 0;
     if (r != 0)
         meta = meta_free(meta);

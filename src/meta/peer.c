@@ -99,7 +99,7 @@ static void message_add(struct buf *frame, struct paxos_message *message) {
 
 static void flushed_add(struct meta *meta, struct buf *frame) {
     item_head(frame, meta->group_count * sizeof(uint64_t), PEER_FLUSHED);
-    bool damaged = damage_is_known(meta);
+    bool damaged = damage_is_final(meta);
     for (uint32_t g = 0; g < meta->group_count; g++) {
         uint64_t slot = damaged ? 0 : atomic_load(&meta->groups[g].flushed);
         buf_append(frame, &slot, sizeof slot);

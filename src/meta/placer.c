@@ -257,7 +257,7 @@ static void lead_nothing(struct placer *placer) {
  * over, and voters that lost theirs. */
 static void look(struct placer *placer) {
     struct meta *meta = placer->meta;
-    if (damage_is_known(meta)) {
+    if (damage_is_final(meta)) {
         if (placer->idle++ % DAMAGED_LOOKS == 0)
             lead_nothing(placer);
         return;
