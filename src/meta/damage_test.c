@@ -126,9 +126,9 @@ static void test_a_ruined_log_is_another_replica(void **state) {
     must_create(&c->nodes[2], "once-more");
 }
 
-static void mark_corrupt(const char *path) {
+static void mark_corrupt(const struct test_node *node) {
     char mark[TEMP_DIR_SIZE + 64];
-    snprintf(mark, sizeof mark, "%s.corrupt", path);
+    snprintf(mark, sizeof mark, "%s/state.corrupt", node->dir);
     int fd = open(mark, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     close(fd);
@@ -141,9 +141,7 @@ static void test_a_corrupt_state_is_had_from_others(void **state) {
     cluster_begin(c, 3);
     must_create(&c->nodes[0], "before");
     node_end(c, 1);
-    char path[TEMP_DIR_SIZE + 32];
-    snprintf(path, sizeof path, "%s/state", c->nodes[1].dir);
-    mark_corrupt(path);
+    mark_corrupt(&c->nodes[1]);
     assert_remade(c);
 }
 
@@ -164,9 +162,7 @@ static void test_a_start_waits_until_others_lead(void **state) {
     must_create(&c->nodes[0], "before");
     node_end(c, 1);
     node_end(c, 2);
-    char path[TEMP_DIR_SIZE + 32];
-    snprintf(path, sizeof path, "%s/state", c->nodes[1].dir);
-    mark_corrupt(path);
+    mark_corrupt(&c->nodes[1]);
     note_trimmed(&c->nodes[1]);
     assert_int_equal(try_begin(c, 1, &err), ERR_CORRUPT);
     assert_non_null(strstr(err.text, "the other nodes do not lead all groups"));
